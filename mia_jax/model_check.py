@@ -1,0 +1,123 @@
+"""Looks at the attacked model before any compute is spent on it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.inversion import ApplyFn
+from mia_jax.losses import LossFn
+
+
+class ModelCheck(NamedTuple):
+    """What a few images showed of a model.
+
+    Attributes:
+      classes: Number of registered identities.
+      returns: "logits" or "probabilities".
+      largest_gradient: Largest absolute derivative of the loss with respect to a pixel.
+    """
+
+    classes: int
+    returns: str
+    largest_gradient: float
+
+
+def check_model(
+    apply_fn: ApplyFn,
+    params: Any,
+    images: jax.Array,
+    target: int,
+    loss: LossFn,
+    *,
+    loss_takes: str = "logits",
+) -> ModelCheck:
+    """Checks on a few images that a model can be attacked with this loss.
+
+    Args:
+      apply_fn: `(params, images) -> logits [n, classes]`.
+      params: Whatever `apply_fn` takes first.
+      images: `[n, height, width, channels]` in [0, 1], two or more that differ, such as seeds.
+      target: The targeted class.
+      loss: The loss that the attack will descend.
+      loss_takes: "logits" (as every loss of this package) or "probabilities".
+
+    Returns:
+      What was seen.
+
+    Raises:
+      ValueError: If the output is not `[n, classes]`, not finite, not what the loss takes, the same
+        for all images, made for another range of values, or blind to the image; or if there is no
+        such class.
+    """
+    count = images.shape[0]
+    outputs = np.asarray(apply_fn(params, images))
+    if outputs.ndim != 2 or outputs.shape[0] != count or outputs.shape[1] < 2:
+        raise ValueError(
+            f"the model returns {outputs.shape} for {count} images: "
+            f"[{count}, classes] with at least 2 classes is needed"
+        )
+    classes = outputs.shape[1]
+    if not 0 <= target < classes:
+        raise ValueError(
+            f"target={target} is not one of the model's classes, 0 to {classes - 1}"
+        )
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            "the model returns values that are not finite for images in [0, 1]: check its weights"
+        )
+    sums_to_one = np.allclose(outputs.sum(-1), 1, atol=1e-3) and (outputs >= 0).all()
+    returns = "probabilities" if sums_to_one else "logits"
+    if returns != loss_takes:
+        raise ValueError(
+            f"the model returns {returns}, but the loss takes {loss_takes}: "
+            + (
+                "give the model without its softmax, or wrap it in from_confidences"
+                if returns == "probabilities"
+                else "give the model with its softmax, or choose a loss of logits"
+            )
+        )
+    spread = np.std(outputs, 0).max()
+    if returns == "logits" and spread < 0.1:
+        brighter = np.std(np.asarray(apply_fn(params, 255 * images)), 0).max()
+        if 0.5 < brighter < 100:
+            raise ValueError(
+                f"the model hardly tells images in [0, 1] apart (its logits vary by {spread:.2g}, "
+                f"and by {brighter:.2g} when the images are in [0, 255]): wrap it so that it takes "
+                "images in [0, 1]"
+            )
+    if spread == 0:
+        raise ValueError(
+            f"the model returns the same {returns} for {count} different images in [0, 1]: "
+            "check its weights and the range of values that it takes"
+        )
+    gradients = jax.vmap(
+        jax.grad(lambda image: loss(apply_fn(params, image[None])[0], jnp.asarray(target)))
+    )(images)
+    largest = float(jnp.max(jnp.abs(gradients)))
+    if not np.isfinite(largest):
+        raise ValueError("the gradient of the loss with respect to the image is not finite")
+    if largest == 0:
+        raise ValueError(
+            "the gradient of the loss with respect to the image is zero everywhere: the model is "
+            "not differentiable, or its confidences are saturated (choose a loss of logits)"
+        )
+    return ModelCheck(classes, returns, largest)
+
+
+def from_confidences(apply_fn: ApplyFn) -> ApplyFn:
+    """Turns a model that returns probabilities into one that returns logits.
+
+    Args:
+      apply_fn: `(params, images) -> probabilities [n, classes]`.
+
+    Returns:
+      `(params, images) -> logits [n, classes]` whose softmax are those probabilities.
+    """
+
+    def logits(params: Any, images: jax.Array) -> jax.Array:
+        tiny = jnp.finfo(jnp.float32).tiny
+        return jnp.log(jnp.maximum(apply_fn(params, images), tiny))
+
+    return logits

@@ -1,0 +1,135 @@
+"""The paper's face recognizer: four convolutions with max-pooling, three fully connected layers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mia_jax import convolution
+
+Params = Mapping[str, Any]
+ApplyFn = Callable[[Any, jax.Array], jax.Array]
+
+KERNELS = (5, 5, 3, 3)
+CHANNELS = (5, 16, 32, 64)
+UNITS = 1024
+SMALLEST_SIDE = 2 ** len(KERNELS)
+
+_he = nn.initializers.he_normal()
+
+
+class Recognizer(nn.Module):
+    """The CNN of section 4.1 and Fig. 4: 128x128 pixels become 8x8x64, then 1024, 1024, classes.
+
+    Attributes:
+      classes: Number of registered identities, n in equation 1.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns the logits `[n, classes]` and the penultimate features `[n, 1024]`."""
+        x = images
+        for layer, (size, channels) in enumerate(zip(KERNELS, CHANNELS, strict=True), 1):
+            x = nn.Conv(channels, (size, size), kernel_init=_he, name=f"L{layer}")(x)
+            x = nn.max_pool(nn.relu(x), (2, 2), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(UNITS, kernel_init=_he, name="L5")(x))
+        features = nn.relu(nn.Dense(UNITS, kernel_init=_he, name="L6")(x))
+        return nn.Dense(self.classes, name="L7")(features), features
+
+
+def init(key: jax.Array, classes: int, image_shape: tuple[int, int, int]) -> Params:
+    """Draws fresh weights.
+
+    Args:
+      key: A typed `jax.random.key`, consumed.
+      classes: Number of registered identities.
+      image_shape: Height, width and channels of the images.
+
+    Returns:
+      The parameters: one `{"kernel", "bias"}` for each of the layers `L1` to `L7`.
+
+    Raises:
+      ValueError: If the images are too small to be pooled four times.
+    """
+    if min(image_shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"images of {image_shape[0]}x{image_shape[1]} pixels are too small for four 2x2 "
+            f"poolings: give at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
+        )
+    return Recognizer(classes).init(key, jnp.zeros((1, *image_shape)))["params"]
+
+
+def plain(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Applies the flax module as it stands; the best choice where a GPU or TPU does the work.
+
+    Args:
+      params: From `init`.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      Logits `[n, classes]` and penultimate features `[n, 1024]`.
+    """
+    return Recognizer(params["L7"]["bias"].shape[0]).apply({"params": params}, images)
+
+
+def fast_on_cpu(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Computes what `plain` does, up to float32 rounding, with CPU-friendly convolutions.
+
+    Adding the bias and rectifying commute with the maximum, so both come after the pooling, on a
+    quarter of the values.
+
+    Args:
+      params: From `init`.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      Logits `[n, classes]` and penultimate features `[n, 1024]`.
+    """
+    x = images
+    for layer, size in enumerate(KERNELS, 1):
+        kernel, bias = params[f"L{layer}"]["kernel"], params[f"L{layer}"]["bias"]
+        if size == 5:
+            x = convolution.convolve_and_pool(x, kernel)
+        else:  # Enough channels for the ordinary convolution to run at full speed.
+            x = convolution.max_pool(convolution.convolve(x, kernel))
+        x = nn.relu(x + bias)
+    x = x.reshape(x.shape[0], -1)
+    for layer in ("L5", "L6"):
+        x = nn.relu(x @ params[layer]["kernel"] + params[layer]["bias"])
+    return x @ params["L7"]["kernel"] + params["L7"]["bias"], x
+
+
+def _forward(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Chooses the formulation by backend: the only place where that is decided."""
+    return (fast_on_cpu if jax.default_backend() == "cpu" else plain)(params, images)
+
+
+def logits(params: Params, images: jax.Array) -> jax.Array:
+    """Scores images against every registered identity; an `apply_fn` for the attack.
+
+    Args:
+      params: From `init` or a checkpoint.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      `[n, classes]`; their softmax is the vector of confidences, R(x) in equation 1.
+    """
+    return _forward(params, images)[0]
+
+
+def features(params: Params, images: jax.Array) -> jax.Array:
+    """Embeds images in the penultimate layer, L6.
+
+    Args:
+      params: From `init` or a checkpoint.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      `[n, 1024]`, not negative.
+    """
+    return _forward(params, images)[1]

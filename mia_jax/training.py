@@ -1,0 +1,258 @@
+"""Training of a recognizer: cross-entropy on random views, early stop, best weights kept."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mia_jax import recognizer, transforms
+from mia_jax.faces import Images
+
+AUGMENTATION = transforms.ViewRange(rotation=10, scale=0.1, shift=0.08, flip=0.5, brightness=0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+      learning_rate: Adam's.
+      batch_size: Photographs in one step.
+      max_steps: Most steps to take.
+      evaluate_every: Steps from one look at the held-out photographs to the next.
+      patience: Steps without a better held-out accuracy after which training stops.
+      augmentation: Limits of the random views that training shows.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    max_steps: int = 600
+    evaluate_every: int = 25
+    patience: int = 200
+    augmentation: transforms.ViewRange = AUGMENTATION
+
+
+class State(NamedTuple):
+    """Training on its way; all that a resumed run needs.
+
+    Attributes:
+      step: Steps taken.
+      params: The weights.
+      optimizer: Adam's moments.
+      best_params: The weights of highest held-out accuracy, at equal accuracy of least loss.
+      best_accuracy: Their held-out accuracy; -1 before the first look.
+      best_loss: Their held-out cross-entropy.
+      best_step: When they were found.
+    """
+
+    step: jax.Array
+    params: Any
+    optimizer: optax.OptState
+    best_params: Any
+    best_accuracy: jax.Array
+    best_loss: jax.Array
+    best_step: jax.Array
+
+
+class Photographs(NamedTuple):
+    """Some of the photographs and their classes.
+
+    Attributes:
+      images: All photographs, in memory or streamed.
+      indices: `[n]`: which of them.
+      labels: `[n]` int32: the class of each.
+    """
+
+    images: Images
+    indices: np.ndarray
+    labels: np.ndarray
+
+
+class Metrics(NamedTuple):
+    """What one look at the held-out photographs showed.
+
+    Attributes:
+      step: Steps taken.
+      training_loss: Mean cross-entropy over the steps since the last look, on random views.
+      held_out_loss: Mean cross-entropy over the held-out photographs.
+      held_out_accuracy: Fraction of them recognized, in [0, 1].
+    """
+
+    step: int
+    training_loss: float
+    held_out_loss: float
+    held_out_accuracy: float
+
+
+def start(key: jax.Array, classes: int, image_shape: tuple[int, int, int], rate: float) -> State:
+    """Begins a training.
+
+    Args:
+      key: A typed `jax.random.key`, consumed: the initial weights.
+      classes: Number of registered identities.
+      image_shape: Height, width and channels of the photographs.
+      rate: Learning rate.
+
+    Returns:
+      The state before the first step.
+    """
+    params = recognizer.init(key, classes, image_shape)
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        optimizer=optax.adam(rate).init(params),
+        best_params=params,
+        best_accuracy=jnp.float32(-1),
+        best_loss=jnp.float32(jnp.inf),
+        best_step=jnp.zeros((), jnp.int32),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def train_step(
+    state: State, images: jax.Array, labels: jax.Array, key: jax.Array, settings: Settings
+) -> tuple[State, jax.Array]:
+    """Takes one step of Adam on a random view of each photograph.
+
+    Args:
+      state: Where training is.
+      images: `[batch, height, width, channels]` in [0, 1].
+      labels: `[batch]` integers.
+      key: A typed `jax.random.key`; the step folds in its own number.
+      settings: How to train; static.
+
+    Returns:
+      The next state, and the mean cross-entropy before the step.
+    """
+    keys = jax.random.split(jax.random.fold_in(key, state.step), images.shape[0])
+    view = functools.partial(transforms.random_view, limits=settings.augmentation)
+    views = jax.vmap(view)(keys, images)
+
+    def loss(params: Any) -> jax.Array:
+        logits = recognizer.logits(params, views)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    value, gradient = jax.value_and_grad(loss)(state.params)
+    update, optimizer = optax.adam(settings.learning_rate).update(gradient, state.optimizer)
+    params = optax.apply_updates(state.params, update)
+    return state._replace(step=state.step + 1, params=params, optimizer=optimizer), value
+
+
+def batches(photographs: Photographs, batch_size: int, seed: int) -> Callable[[int], tuple]:
+    """Arranges photographs in shuffled batches, another order in each epoch.
+
+    The batch depends on the number of the step only, so a resumed training sees what an
+    uninterrupted one would. Photographs in memory are kept on the device; others are read when
+    their batch is.
+
+    Args:
+      photographs: The training photographs.
+      batch_size: Photographs in a batch; all of them where there are fewer.
+      seed: Of the order.
+
+    Returns:
+      From the number of the step, from 0, to `(images, labels)`.
+    """
+    images: Any = photographs.images
+    indices = photographs.indices
+    if isinstance(images, np.ndarray):
+        images, indices = jnp.asarray(images[indices]), np.arange(len(indices))
+    order = (
+        grain.MapDataset.source(np.arange(len(indices)))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .batch(min(batch_size, len(indices)))
+    )
+
+    def batch(step: int) -> tuple[jax.Array, jax.Array]:
+        chosen = np.asarray(order[step])
+        return jnp.asarray(images[indices[chosen]]), jnp.asarray(photographs.labels[chosen])
+
+    return batch
+
+
+@jax.jit
+def _measure(params: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the losses `[n]` and whether each photograph is recognized `[n]`."""
+    logits = recognizer.logits(params, images)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses, jnp.argmax(logits, -1) == labels
+
+
+def measure(params: Any, photographs: Photographs, batch_size: int = 256) -> tuple[float, float]:
+    """Measures a recognizer on photographs.
+
+    Args:
+      params: Its weights.
+      photographs: Which photographs, and their classes.
+      batch_size: How many to read at once.
+
+    Returns:
+      The mean cross-entropy, and the fraction recognized, in [0, 1].
+    """
+    losses, hits = [], []
+    for first in range(0, len(photographs.indices), batch_size):
+        part = slice(first, first + batch_size)
+        images = jnp.asarray(photographs.images[photographs.indices[part]])
+        loss, hit = _measure(params, images, jnp.asarray(photographs.labels[part]))
+        losses.append(np.asarray(loss))
+        hits.append(np.asarray(hit))
+    return float(np.concatenate(losses).mean()), float(np.concatenate(hits).mean())
+
+
+def finished(state: State, settings: Settings) -> bool:
+    """Tells whether training has nothing left to do: patience or steps used up, or perfect.
+
+    Args:
+      state: Where training is.
+      settings: How to train.
+
+    Returns:
+      True at the end.
+    """
+    stale = int(state.step) - int(state.best_step) >= settings.patience
+    return int(state.step) >= settings.max_steps or (float(state.best_accuracy) >= 0 and stale)
+
+
+def rounds(
+    state: State,
+    batch: Callable[[int], tuple],
+    held_out: Photographs,
+    key: jax.Array,
+    settings: Settings,
+) -> Iterator[tuple[State, Metrics]]:
+    """Trains until `finished`, a round at a time.
+
+    Args:
+      state: Where to begin: from `start`, or as an earlier run left it after a round.
+      batch: From `batches`.
+      held_out: The photographs that measure.
+      key: A typed `jax.random.key`: of the random views.
+      settings: How to train.
+
+    Yields:
+      After each round, the state and what the held-out photographs showed.
+    """
+    while not finished(state, settings):
+        last = min(int(state.step) + settings.evaluate_every, settings.max_steps)
+        losses = []
+        for step in range(int(state.step), last):
+            state, loss = train_step(state, *batch(step), key, settings)
+            losses.append(loss)
+        held_out_loss, accuracy = measure(state.params, held_out)
+        best = (float(state.best_accuracy), -float(state.best_loss))
+        if (accuracy, -held_out_loss) > best:
+            state = state._replace(
+                best_params=state.params,
+                best_accuracy=jnp.float32(accuracy),
+                best_loss=jnp.float32(held_out_loss),
+                best_step=state.step,
+            )
+        yield state, Metrics(last, float(jnp.stack(losses).mean()), held_out_loss, accuracy)

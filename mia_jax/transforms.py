@@ -1,0 +1,80 @@
+"""Random views of a face that leave its identity alone: training augmentation, attack jitter."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewRange:
+    """How far a random view may stray from the image; all zeros is the image itself.
+
+    Attributes:
+      rotation: Largest rotation either way, in degrees.
+      scale: Largest relative change of size either way, below 1.
+      shift: Largest displacement along each axis either way, as a fraction of the side.
+      flip: Probability of a left-right mirror image.
+      brightness: Largest change of the gray level either way, where the range is [0, 1].
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    flip: float = 0.0
+    brightness: float = 0.0
+
+
+def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Resamples an image bilinearly under an affine map about its center.
+
+    Args:
+      image: `[height, width, channels]`.
+      matrix: `[2, 3]`; it takes each output (row, column), in pixels from the center, to the
+        place in `image` that is read. Places outside read the nearest edge.
+
+    Returns:
+      `[height, width, channels]`.
+    """
+    height, width, _ = image.shape
+    center = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    rows, columns = jnp.arange(height) - center[0], jnp.arange(width) - center[1]
+    places = (
+        matrix[:, 0, None, None] * rows[:, None]
+        + matrix[:, 1, None, None] * columns
+        + (matrix[:, 2] + center)[:, None, None]
+    )
+    read = lambda channel: map_coordinates(channel, list(places), order=1, mode="nearest")  # noqa: E731
+    return jax.vmap(read, in_axes=-1, out_axes=-1)(image)
+
+
+def random_view(key: jax.Array, image: jax.Array, limits: ViewRange) -> jax.Array:
+    """Draws one random view, uniform within the limits.
+
+    Args:
+      key: A typed `jax.random.key`, consumed.
+      image: `[height, width, channels]` in [0, 1].
+      limits: How far the view may stray; a static value under `jit`.
+
+    Returns:
+      `[height, width, channels]`; within [0, 1] but for the brightness, which is not clipped so
+      that its gradient does not vanish.
+    """
+    rotation, scale, shift, flip, brightness = jax.random.split(key, 5)
+    if limits.rotation or limits.scale or limits.shift or limits.flip:
+        angle = jnp.deg2rad(_symmetric(rotation, limits.rotation))
+        zoom = 1 / (1 + _symmetric(scale, limits.scale))
+        mirror = jnp.where(jax.random.bernoulli(flip, limits.flip), -1.0, 1.0)
+        sine, cosine = zoom * jnp.sin(angle), zoom * jnp.cos(angle)
+        offset = _symmetric(shift, limits.shift, (2,)) * jnp.array(image.shape[:2])
+        matrix = jnp.array([[cosine, -sine], [sine * mirror, cosine * mirror]])
+        image = affine(image, jnp.column_stack([matrix, offset]))
+    if limits.brightness:
+        image = image + _symmetric(brightness, limits.brightness)
+    return image
+
+
+def _symmetric(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.Array:
+    """Draws uniformly from [-limit, limit]."""
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)

