@@ -223,7 +223,7 @@ def cmc_curves(
     curves: Mapping[str, ArrayLike],
     mean: ArrayLike,
     null_seed: ArrayLike,
-    null_others: ArrayLike,
+    null_others: ArrayLike | None,
     ceiling: ArrayLike,
 ) -> Figure:
     """Draw cumulative matching characteristic curves (Fig. 11) with what they stand against.
@@ -233,7 +233,8 @@ def cmc_curves(
             evaluator puts the person among its first k, for k = 1 .. ranks.
         mean: [ranks], the mean over the people.
         null_seed: [ranks], the same for seeds that were not attacked.
-        null_others: [ranks], the same for clones aimed at other people.
+        null_others: [ranks], the same for clones aimed at other people; None where only one was
+            attacked.
         ceiling: [ranks], the same for real held-out photographs.
 
     Returns:
@@ -248,12 +249,14 @@ def cmc_curves(
         "mean": (mean, {"color": "black", "linewidth": 2.6}),
         "real photographs": (ceiling, {"color": "black", "linewidth": 1.4, "linestyle": "-."}),
         "seeds, not attacked": (null_seed, {"color": GRAY, "linewidth": 1.6, "linestyle": "--"}),
-        "clones of others": (null_others, {"color": GRAY, "linewidth": 1.8, "linestyle": ":"}),
         "chance": (
             np.arange(1, ranks + 1) / ranks,
             {"color": "#9a9a9a", "linewidth": 0.8, "linestyle": "-"},
         ),
     }
+    if null_others is not None:
+        style: dict[str, Any] = {"color": GRAY, "linewidth": 1.8, "linestyle": ":"}
+        yardsticks["clones of others"] = (null_others, style)
     values = {
         name: np.asarray(curve, float)
         for name, curve in [*curves.items(), *((name, y[0]) for name, y in yardsticks.items())]

@@ -58,7 +58,7 @@ class Settings:
     decode: Callable[[jax.Array], jax.Array] = _same
     project: Callable[[jax.Array], jax.Array] = clip_pixels
     penalty: Callable[[jax.Array, jax.Array], jax.Array] = _free
-    views: transforms.ViewRange = transforms.ViewRange()
+    views: transforms.ViewRange = transforms.STILL
     views_per_iteration: int = 1
 
 
@@ -186,7 +186,7 @@ def _invert_one(
         return shown(point, jax.vmap(view)(jax.random.split(view_key, count)))
 
     # Without random views, several would be one and the same.
-    count = settings.views_per_iteration if settings.views != transforms.ViewRange() else 1
+    count = settings.views_per_iteration if settings.views != transforms.STILL else 1
     thresholds = jnp.array(SCORES_OF_INTEREST)
 
     def update(state: _State, iteration: jax.Array) -> tuple[_State, jax.Array]:
@@ -210,7 +210,7 @@ def _invert_one(
         point=start,
         optimizer=settings.optimizer.init(start),
         best=start,
-        best_loss=jnp.inf,
+        best_loss=jnp.array(jnp.inf),
         reached=jnp.full(len(SCORES_OF_INTEREST), -1),
     )
     state, trace = jax.lax.scan(update, state, jnp.arange(settings.iterations))
@@ -219,7 +219,7 @@ def _invert_one(
     best, last, first = (
         clip_pixels(settings.decode(point)) for point in (state.best, state.point, start)
     )
-    returned_best = best_loss < last_loss
+    returned_best = ~(last_loss <= best_loss)  # Also where the last steps diverged to NaN.
     return Clones(
         images=jnp.where(returned_best, best, last),
         returned_best=returned_best,
@@ -244,5 +244,5 @@ def gradient_evaluations(settings: Settings) -> int:
     Returns:
       The number of images whose gradient is taken.
     """
-    random = settings.views != transforms.ViewRange()
+    random = settings.views != transforms.STILL
     return settings.iterations * (settings.views_per_iteration if random else 1)

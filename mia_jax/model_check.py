@@ -60,9 +60,7 @@ def check_model(
         )
     classes = outputs.shape[1]
     if not 0 <= target < classes:
-        raise ValueError(
-            f"target={target} is not one of the model's classes, 0 to {classes - 1}"
-        )
+        raise ValueError(f"target={target} is not one of the model's classes, 0 to {classes - 1}")
     if not np.isfinite(outputs).all():
         raise ValueError(
             "the model returns values that are not finite for images in [0, 1]: check its weights"

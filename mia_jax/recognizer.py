@@ -1,6 +1,6 @@
 """The paper's face recognizer: four convolutions with max-pooling, three fully connected layers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -42,7 +42,7 @@ class Recognizer(nn.Module):
         return nn.Dense(self.classes, name="L7")(features), features
 
 
-def init(key: jax.Array, classes: int, image_shape: tuple[int, int, int]) -> Params:
+def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
     """Draws fresh weights.
 
     Args:
@@ -74,7 +74,9 @@ def plain(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
       Logits `[n, classes]` and penultimate features `[n, 1024]`.
     """
-    return Recognizer(params["L7"]["bias"].shape[0]).apply({"params": params}, images)
+    module = Recognizer(params["L7"]["bias"].shape[0])
+    outputs: Any = module.apply({"params": params}, images)
+    return outputs
 
 
 def fast_on_cpu(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -91,8 +93,8 @@ def fast_on_cpu(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array
       Logits `[n, classes]` and penultimate features `[n, 1024]`.
     """
     x = images
-    for layer, size in enumerate(KERNELS, 1):
-        kernel, bias = params[f"L{layer}"]["kernel"], params[f"L{layer}"]["bias"]
+    for i, size in enumerate(KERNELS, 1):
+        kernel, bias = params[f"L{i}"]["kernel"], params[f"L{i}"]["bias"]
         if size == 5:
             x = convolution.convolve_and_pool(x, kernel)
         else:  # Enough channels for the ordinary convolution to run at full speed.

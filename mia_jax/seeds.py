@@ -12,7 +12,7 @@ SEED_IMAGES = 256
 def mean_of_subset(keys: jax.Array, auxiliary: jax.Array, count: int = SEED_IMAGES) -> jax.Array:
     """Averages a random subset of unrelated faces, another one for each restart: the paper's seed.
 
-    Where there are at least `count` faces the subset has no face twice. Where there are fewer, as
+    Where there are more than `count` faces the subset has no face twice. Where there are not, as
     many as there are are drawn with replacement, so that the restarts still differ.
 
     Args:

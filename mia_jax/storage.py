@@ -1,20 +1,21 @@
 """The work directory: where everything lies, and how it gets there whole or not at all.
 
-    protocol.json                      who is who
-    target/, evaluator/                a recognizer each:
-      training/<step>/                   its state after the last round, until training is done
-      checkpoint/                        its best weights
-      metrics.csv, events.out.tfevents.* its training curves
-      recognizer.json                    what it is; written last, so it says that training is done
-    clones/<identity>.npz              the clones of one person
-    clones/parts/                      restarts of a person whose attack is not yet done
-    evaluation.json, figures/, report.html
+protocol.json                      who is who
+target/, evaluator/                a recognizer each:
+  training/<step>/                   its state after the last round, until training is done
+  checkpoint/                        its best weights
+  metrics.csv, events.out.tfevents.* its training curves
+  recognizer.json                    what it is; written last, so it says that training is done
+clones/<identity>.npz              the clones of one person
+clones/parts/                      restarts of a person whose attack is not yet done
+evaluation.json, figures/, report.html
 """
 
 import csv
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,9 +55,14 @@ class WorkDirectory:
         """The clones of one person."""
         return self.clones / f"{file_name(identity)}.npz"
 
-    def part_of(self, identity: str, first: int) -> pathlib.Path:
-        """The restarts of one person from number `first` on, while others are still missing."""
-        return self.clones / "parts" / f"{file_name(identity)}-{first:06d}.npz"
+    def part_of(self, identity: str, first: int, last: int) -> pathlib.Path:
+        """Restarts `first` to `last` of one person, while others are still missing."""
+        return self.clones / "parts" / f"{file_name(identity)}-{first:06d}-{last:06d}.npz"
+
+    @property
+    def seconds(self) -> pathlib.Path:
+        """How long each stage took, apart from the results, which do not depend on it."""
+        return self.root / "seconds.json"
 
     @property
     def evaluation(self) -> pathlib.Path:
@@ -157,7 +163,7 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+            np.savez(file, allow_pickle=False, **dict(arrays))
             file.flush()
             os.fsync(file.fileno())
         pathlib.Path(temporary).chmod(0o644)
@@ -213,7 +219,12 @@ def read_table(path: pathlib.Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        # Not json.loads: it refuses the nan and inf of a training that diverged.
+        return [
+            {key: int(value) if value.isdecimal() else float(value) for key, value in row.items()}
+            for row in rows
+        ]
 
 
 def save_checkpoint(directory: pathlib.Path, tree: Any) -> None:
@@ -239,26 +250,54 @@ def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
 
     Raises:
       FileNotFoundError: If there is no checkpoint.
-      ValueError: If the checkpoint does not fit.
+      ValueError: If the checkpoint does not fit or is damaged.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} holds no checkpoint")
+    unreadable = f"{directory} is not a readable checkpoint: delete it to redo it"
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            tree = checkpointer.metadata(directory).item_metadata.tree
-            found = {jax.tree_util.keystr(path): leaf.shape for path, leaf in _leaves(tree)}
-        except Exception as error:
-            raise ValueError(f"{directory} is not a readable checkpoint ({error})") from None
-        expected = {jax.tree_util.keystr(path): leaf.shape for path, leaf in _leaves(like)}
+            found = _shapes(checkpointer.metadata(directory).item_metadata.tree)
+        except Exception as error:  # orbax, json and tensorstore each have their own.
+            raise ValueError(unreadable) from error
+        expected = _shapes(like)
         for name in sorted({*expected, *found}):
             if expected.get(name) != found.get(name):
                 raise ValueError(
                     f"the checkpoint {directory} does not fit the model: {name} has the shape "
                     f"{found.get(name)} there, and {expected.get(name)} is needed"
                 )
-        return checkpointer.restore(directory, like)
+        try:
+            return checkpointer.restore(directory, like)
+        except Exception as error:
+            raise ValueError(unreadable) from error
 
 
-def _leaves(tree: Any) -> list:
-    """Returns (path, leaf) pairs."""
-    return jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))[0]
+def steps_of(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the whole checkpoints below a directory, each named by its step, the last one last."""
+    return sorted(path for path in directory.glob("*") if path.name.isdigit())
+
+
+def save_step(directory: pathlib.Path, step: int, tree: Any) -> None:
+    """Writes the checkpoint of a step, then removes those of earlier steps.
+
+    Args:
+      directory: Where the checkpoints of this training lie.
+      step: The step.
+      tree: The arrays.
+    """
+    save_checkpoint(directory / f"{step:08d}", tree)
+    for path in directory.iterdir():
+        if path.name != f"{step:08d}":  # Also what an interrupted run left unfinished.
+            shutil.rmtree(path)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each leaf, by its path such as L7/kernel.
+
+    A named tuple comes back from a checkpoint as a dictionary: their paths must read the same.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves
+    }

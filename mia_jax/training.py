@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -90,7 +90,7 @@ class Metrics(NamedTuple):
     held_out_accuracy: float
 
 
-def start(key: jax.Array, classes: int, image_shape: tuple[int, int, int], rate: float) -> State:
+def start(key: jax.Array, classes: int, image_shape: Sequence[int], rate: float) -> State:
     """Begins a training.
 
     Args:
@@ -208,7 +208,7 @@ def measure(params: Any, photographs: Photographs, batch_size: int = 256) -> tup
 
 
 def finished(state: State, settings: Settings) -> bool:
-    """Tells whether training has nothing left to do: patience or steps used up, or perfect.
+    """Tells whether training has nothing left to do: patience or steps used up.
 
     Args:
       state: Where training is.
@@ -248,7 +248,8 @@ def rounds(
             losses.append(loss)
         held_out_loss, accuracy = measure(state.params, held_out)
         best = (float(state.best_accuracy), -float(state.best_loss))
-        if (accuracy, -held_out_loss) > best:
+        # The state keeps float32: unrounded, an equal accuracy could look higher or lower.
+        if (float(np.float32(accuracy)), -held_out_loss) > best:
             state = state._replace(
                 best_params=state.params,
                 best_accuracy=jnp.float32(accuracy),

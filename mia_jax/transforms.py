@@ -26,6 +26,9 @@ class ViewRange:
     brightness: float = 0.0
 
 
+STILL = ViewRange()
+
+
 def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
     """Resamples an image bilinearly under an affine map about its center.
 

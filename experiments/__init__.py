@@ -1,0 +1,1 @@
+"""Binaries: train, attack, evaluate, and reproduce, which runs all three."""

@@ -1,0 +1,203 @@
+"""The attack's recipes: what the flags say, as plain values that are stored with the clones."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from absl import flags
+
+from mia_jax import eigenfaces, inversion, losses, seeds, transforms
+
+JITTER = transforms.ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5)
+
+LOSSES = {
+    "least_squares": losses.least_squares,
+    "infomax": losses.infomax,
+    "max_margin": losses.max_margin,
+}
+OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "gradient_descent": optax.sgd,
+    "momentum": functools.partial(optax.sgd, momentum=0.9),
+    "adam": optax.adam,
+}
+SEEDS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "mean_of_subset": seeds.mean_of_subset,
+    "noisy_mean": seeds.noisy_mean,
+    "uniform_noise": seeds.uniform_noise,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One way to attack.
+
+    Attributes:
+      name: "paper" or "best": the preset from which the other values come, unless a flag says else.
+      space: "pixels", or "eigenfaces" for the coefficients of principal components.
+      components: How many eigenfaces, where they are the space.
+      loss: A name in `LOSSES`.
+      optimizer: A name in `OPTIMIZERS`.
+      rate: Its rate, alpha in equation 7.
+      iterations: Number of updates.
+      seed_image: A name in `SEEDS`.
+      spread: Standard deviation of Gaussian noise on the first coefficients of eigenfaces.
+      prior: Weight of half the squared coefficients of eigenfaces: 1 weighs them as the logarithm
+        of a standard normal density.
+      total_variation: Weight of the image's total variation.
+      l2: Weight of the mean squared distance of the image from mid-gray.
+      views_per_iteration: Random views of the image in each iteration; 0 shows it as it is.
+    """
+
+    name: str
+    space: str = "pixels"
+    components: int = 60
+    loss: str = "infomax"
+    optimizer: str = "gradient_descent"
+    rate: float = 0.1
+    iterations: int = 200
+    seed_image: str = "mean_of_subset"
+    spread: float = 0.0
+    prior: float = 0.0
+    total_variation: float = 0.0
+    l2: float = 0.0
+    views_per_iteration: int = 0
+
+
+PAPER = Recipe("paper")
+BEST = Recipe(
+    "best",
+    space="eigenfaces",
+    optimizer="adam",
+    rate=0.1,
+    iterations=150,
+    spread=0.5,
+    prior=0.05,
+    views_per_iteration=1,
+)
+PRESETS = {recipe.name: recipe for recipe in (PAPER, BEST)}
+
+_RECIPE = flags.DEFINE_enum(
+    "recipe",
+    PAPER.name,
+    list(PRESETS),
+    "How to attack: as the paper does, or with the combination that works best on the ORL faces. "
+    "The flags of this module change single values of it.",
+)
+_OVERRIDES = {
+    "space": flags.DEFINE_enum(
+        "space", None, ["pixels", "eigenfaces"], "What the attack searches over."
+    ),
+    "components": flags.DEFINE_integer("components", None, "Number of eigenfaces.", lower_bound=1),
+    "loss": flags.DEFINE_enum("loss", None, list(LOSSES), "What the attack descends."),
+    "optimizer": flags.DEFINE_enum("optimizer", None, list(OPTIMIZERS), "How it descends."),
+    "rate": flags.DEFINE_float("rate", None, "Rate of the descent, alpha in the paper."),
+    "iterations": flags.DEFINE_integer(
+        "iterations", None, "Number of updates of each restart.", lower_bound=1
+    ),
+    "seed_image": flags.DEFINE_enum(
+        "seed_image",
+        None,
+        list(SEEDS),
+        "Where a restart starts: the mean of 256 unrelated faces, another subset for each restart; "
+        "the mean of all of them, with noise; or noise alone.",
+    ),
+    "spread": flags.DEFINE_float(
+        "spread", None, "Standard deviation of the first coefficients of eigenfaces.", 0.0
+    ),
+    "prior": flags.DEFINE_float(
+        "prior", None, "Weight of half the squared coefficients of eigenfaces.", 0.0
+    ),
+    "total_variation": flags.DEFINE_float(
+        "total_variation", None, "Weight of the image's total variation.", 0.0
+    ),
+    "l2": flags.DEFINE_float(
+        "l2", None, "Weight of the image's mean squared distance from mid-gray.", 0.0
+    ),
+    "views_per_iteration": flags.DEFINE_integer(
+        "views_per_iteration",
+        None,
+        "Random views of the image in each iteration: rotated, scaled, shifted and flipped a "
+        "little; 0 shows the image as it is.",
+        lower_bound=0,
+    ),
+}
+
+
+def from_flags() -> Recipe:
+    """Returns the recipe that the flags ask for.
+
+    Raises:
+      ValueError: If a flag has no effect in the space that is searched, or the rate is not above 0.
+    """
+    given: dict[str, Any] = {
+        name: flag.value for name, flag in _OVERRIDES.items() if flag.value is not None
+    }
+    recipe = dataclasses.replace(PRESETS[_RECIPE.value], **given)
+    if recipe.rate <= 0:
+        raise ValueError(f"--rate={recipe.rate} does not descend: give a rate above 0")
+    if recipe.space == "pixels":
+        for name in ("components", "spread", "prior"):
+            if name in given:
+                raise ValueError(f"--{name} is only for --space=eigenfaces")
+        # What plays no part is not stored as if it did.
+        recipe = dataclasses.replace(recipe, components=0, spread=0.0, prior=0.0)
+    return recipe
+
+
+def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.Settings:
+    """Turns a recipe into the functions that the attack takes.
+
+    Args:
+      recipe: The recipe.
+      faces: The eigenfaces, where they are the space.
+
+    Returns:
+      The settings.
+    """
+
+    def penalty(point: jax.Array, image: jax.Array) -> jax.Array:
+        total = recipe.total_variation * losses.total_variation(image)
+        total += recipe.l2 * jnp.mean((image - 0.5) ** 2)
+        return total + (recipe.prior / 2 * jnp.sum(point**2) if faces else 0.0)
+
+    space: Mapping[str, Any] = (
+        {"decode": functools.partial(eigenfaces.decode, faces), "project": lambda point: point}
+        if faces
+        else {}
+    )
+    return inversion.Settings(
+        optimizer=OPTIMIZERS[recipe.optimizer](recipe.rate),
+        iterations=recipe.iterations,
+        loss=LOSSES[recipe.loss],
+        penalty=penalty,
+        views=JITTER if recipe.views_per_iteration else transforms.STILL,
+        views_per_iteration=max(recipe.views_per_iteration, 1),
+        **space,
+    )
+
+
+def starting_points(
+    recipe: Recipe, keys: jax.Array, auxiliary: jax.Array, faces: eigenfaces.Eigenfaces | None
+) -> jax.Array:
+    """Draws the first point of each restart in the space that is searched.
+
+    Args:
+      recipe: The recipe.
+      keys: `[restarts]` typed keys, consumed.
+      auxiliary: `[n, height, width, channels]` in [0, 1]: the unrelated faces.
+      faces: The eigenfaces, where they are the space.
+
+    Returns:
+      `[restarts, height, width, channels]` or `[restarts, components]`.
+    """
+    both = jax.vmap(jax.random.split)(keys)
+    images = SEEDS[recipe.seed_image](both[:, 0], auxiliary)
+    if faces is None:
+        return images
+    points = jax.vmap(functools.partial(eigenfaces.encode, faces))(images)
+    noise = jax.vmap(lambda key: jax.random.normal(key, points.shape[1:]))(both[:, 1])
+    return points + recipe.spread * noise
