@@ -2,7 +2,7 @@
 
 import setuptools
 
-TEST = ["hypothesis", "mypy", "pytest", "ruff"]
+TEST = ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(

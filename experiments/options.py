@@ -123,8 +123,9 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _worth_reading(record: stdlib_logging.LogRecord) -> bool:
-    """Drops the checkpoint library's dozen lines for each checkpoint, but not its warnings."""
-    return record.levelno > stdlib_logging.INFO or "orbax" not in record.pathname
+    """Drops what other packages log, a dozen lines for each checkpoint, but not their warnings."""
+    ours = pathlib.Path(record.pathname).parent.name in ("experiments", "mia_jax")
+    return ours or record.levelno > stdlib_logging.INFO
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -270,10 +271,32 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, protocol.Proto
         )
         return loaded, made
 
+    stored = check_flags(workdir)
+    loaded = load(stored["faces"])
+    if _photographs(loaded) != stored["photographs"]:
+        raise ValueError(
+            f"the faces are not those for which {workdir.protocol} was made: restore them, or "
+            "choose another --workdir"
+        )
+    return loaded, protocol.from_json(stored)
+
+
+def check_flags(workdir: WorkDirectory) -> dict[str, Any]:
+    """Checks the flags that say which faces and who is who against the work directory.
+
+    Args:
+      workdir: The work directory.
+
+    Returns:
+      The content of `protocol.json`; empty before the first stage.
+
+    Raises:
+      ValueError: If a flag that was given contradicts it.
+    """
+    if not workdir.protocol.exists():
+        return {}
     stored = storage.read_json(workdir.protocol)
-    made = protocol.from_json(stored)
-    options = stored["faces"]
-    for name, value in {**options, **stored["settings"], "seed": made.seed}.items():
+    for name, value in {**stored["faces"], **stored["settings"], "seed": stored["seed"]}.items():
         flag = flags.FLAGS[name]
         given = int(flag.value) if name == "channels" and flag.value else flag.value
         if flag.present and given != value:
@@ -281,13 +304,7 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, protocol.Proto
                 f"--{name}={given} contradicts {workdir.protocol}, which was made with {value}: "
                 "choose another --workdir"
             )
-    loaded = load(options)
-    if _photographs(loaded) != stored["photographs"]:
-        raise ValueError(
-            f"the faces are not those for which {workdir.protocol} was made: restore them, or "
-            "choose another --workdir"
-        )
-    return loaded, made
+    return stored
 
 
 def need_protocol(workdir: WorkDirectory) -> None:

@@ -78,6 +78,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
       ValueError: If the recognizer there was trained with other settings.
     """
     home = workdir.recognizer(role)
+    options.check_flags(workdir)
     started_with = home / "settings.json"
     described = options.described(how)
     if started_with.exists() and storage.read_json(started_with) != described:

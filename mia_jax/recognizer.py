@@ -61,7 +61,8 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
             f"images of {image_shape[0]}x{image_shape[1]} pixels are too small for four 2x2 "
             f"poolings: give at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
         )
-    return Recognizer(classes).init(key, jnp.zeros((1, *image_shape)))["params"]
+    initialize = jax.jit(Recognizer(classes).init)  # Op by op it would compile dozens of programs.
+    return initialize(key, jnp.zeros((1, *image_shape)))["params"]
 
 
 def plain(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:

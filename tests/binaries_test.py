@@ -1,0 +1,230 @@
+"""Runs the binaries as a user does: as processes, on the real ORL faces made small."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = ("--image_size=16", "--targeted=2", "--max_steps=20", "--evaluate_every=5", "--batch_size=8")
+ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
+SECONDS = 240
+
+
+def command(binary, *flags):
+    return [sys.executable, "-m", f"experiments.{binary}", *flags]
+
+
+def run(binary, *flags):
+    return subprocess.run(
+        command(binary, *flags), cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def succeed(binary, *flags):
+    result = run(binary, *flags)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def refuse(binary, *flags):
+    """Expects one sentence, no traceback, and a non-zero exit; returns what was said."""
+    result = run(binary, *flags)
+    assert result.returncode in (1, 2), result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    said = [line for line in result.stderr.splitlines() if line.startswith(f"{binary}: ")]
+    assert len(said) == 1, result.stderr
+    return said[0]
+
+
+def kill_at(words, number, *flags):
+    """Runs `reproduce` and sends a signal as soon as it logs the words; returns the exit status."""
+    process = subprocess.Popen(
+        command("reproduce", *flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + SECONDS
+    log = []
+    for line in process.stderr:
+        log.append(line)
+        assert time.monotonic() < deadline
+        if words in line:
+            os.kill(process.pid, number)
+            break
+    else:
+        pytest.fail(f"{words!r} was never logged:\n{''.join(log)[-3000:]}")
+    rest = process.stderr.read()
+    process.stderr.close()
+    return process.wait(SECONDS), "".join(log) + rest
+
+
+def evaluation_of(workdir):
+    result = json.loads((workdir / "evaluation.json").read_text())
+    del result["seconds"]
+    return json.dumps(result)
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory):
+    """A finished work directory of the whole experiment."""
+    workdir = tmp_path_factory.mktemp("runs") / "orl"
+    succeed("reproduce", f"--workdir={workdir}", *TINY, *ATTACK)
+    return workdir
+
+
+def test_reproduce_leaves_what_other_tools_read(experiment):
+    result = json.loads((experiment / "evaluation.json").read_text())
+    roles = json.loads((experiment / "protocol.json").read_text())
+    assert list(result["identities"]) == roles["targeted"]
+    for name, row in result["identities"].items():
+        with np.load(experiment / "clones" / f"{name}.npz", allow_pickle=False) as stored:
+            assert stored["clones"].shape == (4, 16, 16, 1)
+            assert stored["seed"].shape == (4, 16, 16, 1)
+            assert 0 <= stored["clones"].min() <= stored["clones"].max() <= 1
+            np.testing.assert_allclose(
+                stored["target_score"].mean(), row["mean_target_score"], rtol=1e-4
+            )
+            assert json.loads(str(stored["recipe"]))["name"] == "paper"
+        assert row["cmc"][-1] == 1
+        assert row["rank1"] == row["cmc"][0]
+        assert set(row["null"]) == {"seed", "others"}
+        low, high = row["mean_score_interval"]
+        assert low <= row["mean_score"] <= high
+    for key in ("mean", "ceiling", "held_out_accuracy", "recipe", "seconds", "versions", "flags"):
+        assert key in result
+    for role in ("target", "evaluator"):
+        assert (experiment / role / "checkpoint").is_dir()
+        assert (experiment / role / "metrics.csv").read_text().startswith("step,training_loss")
+        assert list((experiment / role).glob("events.out.tfevents.*"))
+        assert not (experiment / role / "training").exists()
+    assert not list((experiment / "clones" / "parts").iterdir())
+    assert len(list((experiment / "figures").glob("*.png"))) == 7
+    assert "data:image/png;base64," in (experiment / "report.html").read_text()
+
+
+def test_finished_stages_are_skipped(experiment):
+    before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*") if p.is_file()}
+    succeed("reproduce", f"--workdir={experiment}", *TINY, *ATTACK)
+    assert before == {p: p.stat().st_mtime_ns for p in experiment.rglob("*") if p.is_file()}
+
+
+def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
+    flags = (f"--workdir={tmp_path}", *TINY, *ATTACK)
+    for words in ("target step 10", "evaluator step 5", "mean confidence", "is scored"):
+        status, _ = kill_at(words, signal.SIGKILL, *flags)
+        assert status == -signal.SIGKILL
+        assert not (tmp_path / "report.html").exists()
+    succeed("reproduce", *flags)
+    assert evaluation_of(tmp_path) == evaluation_of(experiment)
+    same = [*experiment.glob("clones/*.npz"), *experiment.glob("*/metrics.csv")]
+    same += [*experiment.glob("figures/*.png"), experiment / "protocol.json"]
+    assert len(same) > 10
+    for path in same:
+        assert path.read_bytes() == (tmp_path / path.relative_to(experiment)).read_bytes(), path
+
+
+def test_sigterm_ends_with_one_sentence(tmp_path):
+    status, log = kill_at("target step 5", signal.SIGTERM, f"--workdir={tmp_path}", *TINY, *ATTACK)
+    assert status == 130
+    assert "run the same command again" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("binary", "flags", "words"),
+    [
+        ("train", ["--image_size=32"], "--image_size=32 contradicts"),
+        ("train", ["--max_steps=20", "--batch_size=9"], "trained with other settings"),
+        ("attack", ["--recipe=best", *ATTACK], "was made with name=paper"),
+        ("attack", ["--identities=nobody", *ATTACK], "identity 'nobody' is not registered"),
+        ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
+        ("attack", ["--components=5", *ATTACK], "--components is only for --space=eigenfaces"),
+        ("attack", ["--platform=tpu", *ATTACK], "--platform=tpu has no device here"),
+        ("attack", ["surplus"], "'surplus' is not a flag"),
+    ],
+)
+def test_a_mistake_is_one_sentence(experiment, binary, flags, words):
+    assert words in refuse(binary, f"--workdir={experiment}", *flags)
+
+
+@pytest.mark.parametrize(
+    ("binary", "words"),
+    [
+        ("train", "--dataset=folder needs --data_dir"),
+        ("attack", "holds no experiment yet"),
+        ("evaluate", "holds no experiment yet"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, binary, words):
+    flags = ["--dataset=folder"] if binary == "train" else []
+    assert words in refuse(binary, f"--workdir={tmp_path}", *flags)
+
+
+def test_workdir_is_needed_and_must_be_a_directory(tmp_path):
+    assert "--workdir is needed" in refuse("attack")
+    (tmp_path / "file").touch()
+    assert "is a file" in refuse("attack", f"--workdir={tmp_path / 'file'}")
+
+
+def test_unknown_flag_and_help():
+    result = run("attack", "--recipee=best")
+    assert result.returncode != 0
+    assert "Unknown command line flag 'recipee'" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run("attack", "--help")
+    assert "--recipe" in result.stdout
+    assert "--workdir" in run("attack", "--helpfull").stdout
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(experiment, tmp_path):
+    subprocess.run(["cp", "-r", str(experiment), str(tmp_path / "copy")], check=True)
+    about = tmp_path / "copy" / "target" / "recognizer.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"classes": 99}))
+    for path in (tmp_path / "copy" / "clones").glob("*.npz"):
+        path.unlink()
+    said = refuse("attack", f"--workdir={tmp_path / 'copy'}", *ATTACK)
+    assert "does not fit the model" in said
+    assert "L7" in said
+
+
+def test_the_target_cannot_be_its_own_evaluator(experiment, tmp_path):
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(experiment), str(copy)], check=True)
+    subprocess.run(["rm", "-r", str(copy / "evaluator")], check=True)
+    subprocess.run(["cp", "-r", str(copy / "target"), str(copy / "evaluator")], check=True)
+    assert "same weights as the target" in refuse("evaluate", f"--workdir={copy}")
+
+
+def test_folder_with_broken_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for person in range(6):
+        directory = tmp_path / "faces" / f"person {person}"
+        directory.mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 255, (20, 20, 3), np.uint8)
+            Image.fromarray(pixels).save(directory / f"{i}.png")
+    (directory / "broken.jpg").write_bytes(b"not a picture")
+    (directory / "empty.png").touch()
+    flags = [
+        "--dataset=folder",
+        f"--data_dir={tmp_path / 'faces'}",
+        "--image_size=16",
+        "--targeted=1",
+        "--max_steps=2",
+        "--role=target",
+    ]
+    said = refuse("train", f"--workdir={tmp_path / 'strict'}", *flags, "--strict_images")
+    assert "broken.jpg" in said
+    result = succeed("train", f"--workdir={tmp_path / 'first'}", *flags)
+    warnings = [line for line in result.stderr.splitlines() if "broken.jpg" in line]
+    assert len(warnings) == 1
+    assert "empty.png" in warnings[0]
+    for name in ("1.png", "2.png"):
+        (directory / name).write_bytes(b"")
+    assert "person 5" in refuse("train", f"--workdir={tmp_path / 'second'}", *flags)
