@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -164,11 +164,11 @@ def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.S
         total += recipe.l2 * jnp.mean((image - 0.5) ** 2)
         return total + (recipe.prior / 2 * jnp.sum(point**2) if faces else 0.0)
 
-    space: Mapping[str, Any] = (
-        {"decode": functools.partial(eigenfaces.decode, faces), "project": lambda point: point}
-        if faces
-        else {}
-    )
+    space: dict[str, Any] = {}
+    if faces:
+        # Outside of [0, 1] the attack would find contrasts that no photograph has.
+        space["decode"] = lambda point: inversion.clip_pixels(eigenfaces.decode(faces, point))
+        space["project"] = lambda point: point
     return inversion.Settings(
         optimizer=OPTIMIZERS[recipe.optimizer](recipe.rate),
         iterations=recipe.iterations,

@@ -88,7 +88,7 @@ def assign_identities(
     if quarter < 1 or len(others) - 2 * quarter < 1:
         raise ValueError(
             f"{len(order)} identities are too few to target {targeted}: each recognizer needs one "
-            f"other identity and the seed image needs two more, {targeted + 4} in all"
+            f"other identity and the seed image needs one more, {targeted + 3} in all"
         )
     quarters = {TARGET: others[:quarter], EVALUATOR: others[quarter : 2 * quarter]}
     wanted = {TARGET: target_classes, EVALUATOR: evaluator_classes or target_classes}

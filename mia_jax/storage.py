@@ -203,7 +203,7 @@ def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
       path: The file.
       rows: The rows, at least one, all with the same columns.
     """
-    lines = [",".join(rows[0])] + [",".join(str(value) for value in row.values()) for row in rows]
+    lines = [",".join(rows[0])] + [",".join(str(row[name]) for name in rows[0]) for row in rows]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 

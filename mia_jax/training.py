@@ -14,7 +14,9 @@ import optax
 from mia_jax import recognizer, transforms
 from mia_jax.faces import Images
 
-AUGMENTATION = transforms.ViewRange(rotation=10, scale=0.1, shift=0.08, flip=0.5, brightness=0.1)
+AUGMENTATION = transforms.ViewRange(
+    rotation=10, scale=0.1, shift=0.08, flip=0.5, brightness=0.1, noise=0.6
+)
 
 
 @dataclasses.dataclass(frozen=True)

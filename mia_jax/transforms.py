@@ -17,6 +17,7 @@ class ViewRange:
       shift: Largest displacement along each axis either way, as a fraction of the side.
       flip: Probability of a left-right mirror image.
       brightness: Largest change of the gray level either way, where the range is [0, 1].
+      noise: Largest standard deviation of Gaussian noise on each pixel, like a sensor's.
     """
 
     rotation: float = 0.0
@@ -24,6 +25,7 @@ class ViewRange:
     shift: float = 0.0
     flip: float = 0.0
     brightness: float = 0.0
+    noise: float = 0.0
 
 
 STILL = ViewRange()
@@ -61,10 +63,10 @@ def random_view(key: jax.Array, image: jax.Array, limits: ViewRange) -> jax.Arra
       limits: How far the view may stray; a static value under `jit`.
 
     Returns:
-      `[height, width, channels]`; within [0, 1] but for the brightness, which is not clipped so
-      that its gradient does not vanish.
+      `[height, width, channels]`; within [0, 1] but for brightness and noise, which are not
+      clipped so that their gradient does not vanish.
     """
-    rotation, scale, shift, flip, brightness = jax.random.split(key, 5)
+    rotation, scale, shift, flip, brightness, deviation, noise = jax.random.split(key, 7)
     if limits.rotation or limits.scale or limits.shift or limits.flip:
         angle = jnp.deg2rad(_symmetric(rotation, limits.rotation))
         zoom = 1 / (1 + _symmetric(scale, limits.scale))
@@ -75,6 +77,9 @@ def random_view(key: jax.Array, image: jax.Array, limits: ViewRange) -> jax.Arra
         image = affine(image, jnp.column_stack([matrix, offset]))
     if limits.brightness:
         image = image + _symmetric(brightness, limits.brightness)
+    if limits.noise:
+        strength = jax.random.uniform(deviation, maxval=limits.noise)
+        image = image + strength * jax.random.normal(noise, image.shape)
     return image
 
 

@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import flax.linen as nn
@@ -40,7 +41,8 @@ def integers(seed, *shape):
 def value_and_gradients(functions, *arguments):
     """Returns each function's value, and its gradients under a fixed uneven cotangent."""
 
-    @jax.jit  # All functions in one program: most of the time here is compilation.
+    # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def run(*arguments):
         results = []
         for function in functions:

@@ -1,0 +1,24 @@
+"""How much of the faces that a recognizer was trained on can be rebuilt from it.
+
+The modules, in the order in which data flows: `faces`, `protocol`, `recognizer`, `training`,
+`seeds`, `eigenfaces`, `model_check`, `inversion`, `evaluation`, `figures`, `report`; and the leaves
+`convolution`, `losses`, `transforms` and `storage`.
+"""
+
+from mia_jax.eigenfaces import Eigenfaces
+from mia_jax.inversion import Clones, Settings, invert, restart_keys
+from mia_jax.losses import infomax, least_squares, max_margin
+from mia_jax.model_check import check_model, from_confidences
+
+__all__ = [
+    "Clones",
+    "Eigenfaces",
+    "Settings",
+    "check_model",
+    "from_confidences",
+    "infomax",
+    "invert",
+    "least_squares",
+    "max_margin",
+    "restart_keys",
+]

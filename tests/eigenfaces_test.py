@@ -1,0 +1,86 @@
+import jax
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from mia_jax import eigenfaces
+
+FACES, SHAPE = 6, (5, 4, 2)
+decode = jax.jit(jax.vmap(eigenfaces.decode, (None, 0)))
+encode = jax.jit(jax.vmap(eigenfaces.encode, (None, 0)))
+
+
+def auxiliary(count=FACES):
+    return np.random.default_rng(0).uniform(size=(count, *SHAPE)).astype(np.float32)
+
+
+def with_mirrors(faces):
+    return np.concatenate([faces, faces[:, :, ::-1]])
+
+
+class EigenfacesTest(parameterized.TestCase):
+    @parameterized.parameters(1, 4, 2 * FACES - 1)
+    def test_agrees_with_the_singular_values_of_faces_and_mirrors(self, components):
+        fitted = eigenfaces.fit(auxiliary(), components)
+        everyone = with_mirrors(auxiliary()).astype(np.float64).reshape(2 * FACES, -1)
+        np.testing.assert_allclose(fitted.mean.ravel(), everyone.mean(0), rtol=1e-6)
+        _, singular, rows = np.linalg.svd(everyone - everyone.mean(0), full_matrices=False)
+        expected = (singular[:components, None] / np.sqrt(2 * FACES)) * rows[:components]
+        found = np.asarray(fitted.components).reshape(components, -1)
+        signs = np.sign(np.sum(found * expected, 1, keepdims=True))
+        np.testing.assert_allclose(found, signs * expected, atol=1e-5)
+
+    def test_components_are_orthogonal_and_fall_in_variance(self):
+        components = np.asarray(eigenfaces.fit(auxiliary(), 8).components).reshape(8, -1)
+        gram = components @ components.T
+        np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-6)
+        self.assertTrue((np.diff(np.diag(gram)) <= 0).all())
+
+    def test_coefficients_of_the_faces_are_white(self):
+        fitted = eigenfaces.fit(auxiliary(), 8)
+        coefficients = np.asarray(encode(fitted, with_mirrors(auxiliary())), np.float64)
+        np.testing.assert_allclose(coefficients.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(
+            coefficients.T @ coefficients / (2 * FACES), np.eye(8), atol=1e-4
+        )
+
+    @parameterized.parameters(1, 8)
+    def test_encode_inverts_decode(self, components):
+        fitted = eigenfaces.fit(auxiliary(), components)
+        points = np.random.default_rng(1).normal(size=(5, components)).astype(np.float32)
+        images = decode(fitted, points)
+        self.assertEqual(images.shape, (5, *SHAPE))
+        np.testing.assert_allclose(encode(fitted, images), points, atol=1e-4)
+        np.testing.assert_allclose(
+            decode(fitted, 0 * points), np.stack([fitted.mean] * 5), rtol=1e-6
+        )
+
+    def test_all_components_rebuild_every_face(self):
+        fitted = eigenfaces.fit(auxiliary(), 2 * FACES - 1)
+        everyone = with_mirrors(auxiliary())
+        np.testing.assert_allclose(decode(fitted, encode(fitted, everyone)), everyone, atol=1e-5)
+
+    def test_fewer_components_give_the_nearest_face_of_their_span(self):
+        fitted = eigenfaces.fit(auxiliary(), 4)
+        stranger = np.random.default_rng(2).uniform(size=(1, *SHAPE)).astype(np.float32)
+        found = decode(fitted, encode(fitted, stranger))[0]
+        design = np.asarray(fitted.components).reshape(4, -1).T
+        wanted = (stranger[0] - fitted.mean).ravel()
+        best = design @ np.linalg.lstsq(design, wanted, rcond=None)[0]
+        np.testing.assert_allclose(found.ravel(), fitted.mean.ravel() + best, atol=1e-5)
+
+    def test_components_without_variance_are_harmless(self):
+        gray = np.full((3, *SHAPE), 0.5, np.float32)
+        fitted = eigenfaces.fit(gray, 2)
+        np.testing.assert_array_equal(decode(fitted, np.ones((1, 2), np.float32)), gray[:1])
+        np.testing.assert_array_equal(encode(fitted, auxiliary(1)), [[0, 0]])
+
+    @parameterized.parameters(-1, 0, 2 * FACES, 500)
+    def test_refuses_a_number_of_components_it_cannot_give(self, components):
+        with self.assertRaisesRegex(
+            ValueError, f"components={components} .* {FACES} faces .* 1 to {2 * FACES - 1}"
+        ):
+            eigenfaces.fit(auxiliary(), components)
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,429 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+
+from mia_jax import eigenfaces, inversion, losses, recognizer, seeds, transforms
+from mia_jax.inversion import Settings
+from mia_jax.transforms import ViewRange
+
+SHAPE, CLASSES = (4, 5, 1), 3
+PIXELS = 20
+attack = jax.jit(inversion.invert, static_argnames=("apply_fn", "settings"))
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def uniform(seed, *shape, low=0.0, high=1.0):
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def keys(count):
+    return jax.random.split(jax.random.key(0), count)
+
+
+def flat(images):
+    return images.reshape(images.shape[0], -1)
+
+
+def linear(weights, images):
+    return flat(images) @ weights
+
+
+STEEPNESS = np.array([11, 2, 5])
+
+
+def nearest(prototypes, images):
+    """Scores by the distance to a prototype of each class; the first is so steep as to overshoot."""
+    return -STEEPNESS * jnp.sum((flat(images)[:, None] - prototypes) ** 2, -1)
+
+
+def negative_score(logits, target):
+    """A loss that is not of the package."""
+    return -logits[target]
+
+
+def layered(params, images):
+    """A small smooth network."""
+    hidden, output = params
+    return jnp.tanh(flat(images) @ hidden) @ output
+
+
+LAYERS = (normal(1, PIXELS, 8), 2 * normal(2, 8, CLASSES))
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def infomax_by_hand(logits, target):
+    """Returns the loss, and its gradient with respect to the logits."""
+    confidences = softmax(logits)
+    return -np.log(confidences[target]), confidences - np.eye(CLASSES)[target]
+
+
+def negative_score_by_hand(logits, target):
+    return -logits[target], -np.eye(CLASSES)[target]
+
+
+def least_squares_by_hand(logits, target):
+    confidences = softmax(logits)
+    difference = confidences - np.eye(CLASSES)[target]
+    jacobian = np.diag(confidences) - np.outer(confidences, confidences)
+    return np.sum(difference**2), jacobian @ (2 * difference)
+
+
+def linear_by_hand(weights, point):
+    """Returns the logits, and their derivatives `[classes, pixels]`."""
+    return point @ weights, weights.T
+
+
+def nearest_by_hand(prototypes, point):
+    away = point - prototypes
+    return -STEEPNESS * np.sum(away**2, -1), -2 * STEEPNESS[:, None] * away
+
+
+def descend_by_hand(model, params, loss, seed, target, rate, iterations):
+    """Iterates x <- clip(x - rate * gradient): the points, their losses and confidences."""
+    params, point = params.astype(np.float64), np.clip(seed.astype(np.float64).ravel(), 0, 1)
+    points, values, scores = [], [], []
+    for _ in range(iterations + 1):
+        logits, derivatives = model(params, point)
+        value, gradient = loss(logits, target)
+        points.append(point.reshape(SHAPE))
+        values.append(value)
+        scores.append(softmax(logits)[target])
+        point = np.clip(point - rate * gradient @ derivatives, 0, 1)
+    return np.array(points), np.array(values), np.array(scores)
+
+
+class FixedRateTest(parameterized.TestCase):
+    """Equations 6 to 10, computed with numpy from derivatives that were written down by hand."""
+
+    @parameterized.named_parameters(
+        ("infomax", linear, losses.infomax, linear_by_hand, infomax_by_hand, 0.1, 20),
+        ("least", linear, losses.least_squares, linear_by_hand, least_squares_by_hand, 0.2, 12),
+        ("overshoots", nearest, negative_score, nearest_by_hand, negative_score_by_hand, 0.1, 9),
+    )
+    def test_every_result(self, apply_fn, loss, model_by_hand, loss_by_hand, rate, iterations):
+        restarts = 6
+        params = 1.5 * normal(0, PIXELS, CLASSES) if apply_fn is linear else uniform(0, 3, PIXELS)
+        start = uniform(1, restarts, *SHAPE, low=-0.1, high=1.1)
+        targets = np.arange(restarts) % CLASSES
+        found = attack(
+            apply_fn,
+            params,
+            start,
+            targets,
+            keys(restarts),
+            Settings(optax.sgd(rate), iterations, loss),
+        )
+        found = jax.tree.map(np.asarray, found)
+        close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-4)
+        best_iterations = set()
+        for restart in range(restarts):
+            points, values, scores = descend_by_hand(
+                model_by_hand,
+                params,
+                loss_by_hand,
+                start[restart],
+                targets[restart],
+                rate,
+                iterations,
+            )
+            best = values[:-1].argmin()
+            best_iterations.add(int(best))
+            returned = best if values[best] < values[-1] else -1
+            close(found.seeds[restart], points[0])
+            close(found.loss_trace[restart], values[:-1])
+            close(found.last[restart], points[-1])
+            close(found.last_loss[restart], values[-1])
+            close(found.best[restart], points[best])
+            close(found.best_loss[restart], values[best])
+            close(found.images[restart], points[returned])
+            close(found.target_score[restart], scores[returned])
+            self.assertEqual(found.returned_best[restart], returned != -1)
+            for threshold, reached in (
+                (0.9, found.iterations_to_90),
+                (0.99, found.iterations_to_99),
+            ):
+                hits = np.flatnonzero(scores[:-1] >= threshold)
+                self.assertEqual(reached[restart], hits[0] if len(hits) else -1)
+        # The projection had something to do, and the bookkeeping saw both cases.
+        self.assertTrue(((found.last == 0) | (found.last == 1)).any())
+        if apply_fn is nearest:
+            self.assertContainsSubset({0, iterations - 1}, best_iterations)
+            self.assertEqual(set(found.returned_best), {True, False})
+        else:
+            self.assertFalse(found.returned_best.any())
+            self.assertGreater(found.iterations_to_90.max(), 0)
+            self.assertGreater(len(set(found.iterations_to_99)), 1)
+
+    def test_penalty_in_closed_form(self):
+        """Toward gray and nothing else, each step leaves (1 - 2 * rate) of the distance."""
+        start = uniform(0, 2, *SHAPE)
+        settings = Settings(
+            optax.sgd(0.1),
+            iterations=7,
+            loss=lambda logits, target: 0.0 * logits[target],
+            penalty=lambda point, image: (
+                jnp.sum((point - 0.5) ** 2) / 2 + jnp.sum((image - 0.5) ** 2) / 2
+            ),
+        )
+        found = attack(
+            linear, normal(0, PIXELS, CLASSES), start, jnp.zeros(2, int), keys(2), settings
+        )
+        np.testing.assert_allclose(found.last, 0.5 + 0.8**7 * (start - 0.5), rtol=1e-4)
+        expected = np.sum((0.5 - start) ** 2, (1, 2, 3))[:, None] * 0.64 ** np.arange(8)
+        np.testing.assert_allclose(found.loss_trace, expected[:, :-1], rtol=1e-4)
+        np.testing.assert_allclose(found.last_loss, expected[:, -1], rtol=1e-4)
+
+    def test_a_descent_that_diverges_returns_its_best(self):
+        rate = lambda step: jnp.where(step < 3, 0.05, jnp.nan)  # noqa: E731
+        found = attack(
+            linear,
+            normal(0, PIXELS, CLASSES),
+            uniform(0, 2, *SHAPE),
+            jnp.array([0, 1]),
+            keys(2),
+            Settings(optax.sgd(rate), iterations=6),
+        )
+        self.assertTrue(np.isnan(found.last).all())
+        np.testing.assert_array_equal(found.returned_best, [True, True])
+        np.testing.assert_array_equal(found.images, found.best)
+        np.testing.assert_array_less(found.best_loss, found.loss_trace[:, 0])
+        self.assertTrue(np.isfinite(found.target_score).all())
+
+
+class GradientTest(parameterized.TestCase):
+    @parameterized.named_parameters(
+        ("infomax_of_the_recognizer", "recognizer", losses.infomax, transforms.STILL),
+        ("least_squares", "layered", losses.least_squares, transforms.STILL),
+        ("max_margin", "layered", losses.max_margin, transforms.STILL),
+        (
+            "infomax_in_views",
+            "layered",
+            losses.infomax,
+            ViewRange(rotation=20, scale=0.2, shift=0.1, flip=0.5, brightness=0.1),
+        ),
+    )
+    def test_agrees_with_central_differences(self, model, loss, views):
+        step, rate, directions = 1e-5, 1e-3, 6
+        with jax.enable_x64(True):
+            if model == "recognizer":
+                shape, apply_fn = (16, 16, 1), recognizer.logits
+                params = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), 3, shape))
+                params = jax.tree.map(
+                    lambda leaf: (
+                        normal(3, *leaf.shape).astype(float)
+                        * np.sqrt(2 / max(np.prod(leaf.shape[:-1]), 100))
+                    ),
+                    params,
+                )
+            else:
+                shape, apply_fn = SHAPE, layered
+                params = tuple(np.asarray(layer, float) for layer in LAYERS)
+            image = np.random.default_rng(0).uniform(0.2, 0.8, shape)
+            ways = np.random.default_rng(1).normal(size=(directions, *shape))
+            # One key for all, so that all see the same views.
+            found = attack(
+                apply_fn,
+                params,
+                np.concatenate([image[None], image + step * ways, image - step * ways]),
+                np.full(2 * directions + 1, 2),
+                jnp.tile(jax.random.key(5), 2 * directions + 1),
+                Settings(
+                    optax.sgd(rate),
+                    iterations=1,
+                    loss=loss,
+                    project=lambda point: point,
+                    views=views,
+                    views_per_iteration=3,
+                ),
+            )
+            self.assertEqual(found.images.dtype, "float64")
+            gradient = (image - np.asarray(found.last[0])) / rate
+            ahead, behind = np.split(np.asarray(found.loss_trace[1:, 0]), 2)
+        derivatives = np.tensordot(ways, gradient, 3)
+        self.assertGreater(np.abs(derivatives).max(), 1e-3)
+        np.testing.assert_allclose(derivatives, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-7)
+        self.assertEqual(jnp.zeros(()).dtype, "float32")
+
+
+class RestartsTest(parameterized.TestCase):
+    def test_a_restart_depends_on_its_own_identity_and_number_only(self):
+        auxiliary = uniform(0, 6, *SHAPE)
+        settings = Settings(
+            optax.adam(0.05),
+            iterations=6,
+            views=ViewRange(rotation=20, shift=0.2, brightness=0.1),
+            views_per_iteration=2,
+        )
+
+        @jax.jit
+        def run(identities, restarts):
+            own = jax.vmap(
+                lambda identity, restart: inversion.restart_keys(
+                    jax.random.key(3), identity, restart[None]
+                )[0]
+            )(identities, restarts)
+            start = seeds.noisy_mean(own, auxiliary, 0.2)
+            return inversion.invert(layered, LAYERS, start, identities, own, settings)
+
+        def at(*pairs):
+            return jax.tree.map(np.asarray, run(*np.transpose(pairs)))
+
+        pairs = [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2)]
+        together = at(*pairs)
+        others = at((2, 2), (0, 1))
+        alone = [at(pair) for pair in pairs]
+        for field, values in together._asdict().items():
+            close = functools.partial(
+                np.testing.assert_allclose, rtol=1e-4, atol=1e-5, err_msg=field
+            )
+            close(values, np.concatenate([getattr(one, field) for one in alone]))
+            close(values[[5, 1]], getattr(others, field))
+        self.assertLen(np.unique(flat(together.last), axis=0), 6)
+
+    def test_keys(self):
+        key = jax.random.key(3)
+        every = {
+            identity: np.asarray(
+                jax.random.key_data(inversion.restart_keys(key, identity, jnp.arange(4)))
+            )
+            for identity in (0, 1, 2)
+        }
+        self.assertLen(np.unique(np.concatenate(list(every.values())), axis=0), 12)
+        later = inversion.restart_keys(key, jnp.array(2), jnp.array([3, 1]))
+        np.testing.assert_array_equal(jax.random.key_data(later), every[2][[3, 1]])
+        other = inversion.restart_keys(jax.random.key(4), 2, jnp.arange(4))
+        self.assertFalse((jax.random.key_data(other) == every[2]).all(1).any())
+
+    @parameterized.parameters((2, 3, 3), (3, 2, 3), (3, 3, 2))
+    def test_refuses_different_lengths(self, images, targets, count):
+        with self.assertRaisesRegex(ValueError, f"of one length.* {images}, {targets} and {count}"):
+            inversion.invert(
+                linear,
+                normal(0, PIXELS, CLASSES),
+                uniform(0, images, *SHAPE),
+                jnp.zeros(targets, int),
+                keys(count),
+                Settings(optax.sgd(0.1), 1),
+            )
+
+
+class ModelsAndSpacesTest(parameterized.TestCase):
+    @parameterized.named_parameters(
+        (
+            "dict",
+            lambda p, x: flat(x) @ p["kernel"] + p["bias"],
+            lambda w, b: {"kernel": w, "bias": b},
+        ),
+        ("tuple", lambda p, x: flat(x) @ p[0] + p[1], lambda w, b: (w, b)),
+        ("none", lambda p, x: flat(x) @ normal(0, PIXELS, CLASSES), lambda w, b: None),
+    )
+    def test_any_function_is_attacked(self, apply_fn, pack):
+        params = pack(normal(0, PIXELS, CLASSES), normal(1, CLASSES))
+        start, targets = uniform(2, 3, *SHAPE), np.arange(3)
+        found = attack(
+            apply_fn, params, start, targets, keys(3), Settings(optax.sgd(0.1), iterations=20)
+        )
+        before = jax.nn.softmax(apply_fn(params, start))
+        before = before[np.arange(3), targets]
+        after = jax.nn.softmax(apply_fn(params, np.asarray(found.images)))[np.arange(3), targets]
+        np.testing.assert_allclose(found.target_score, after, rtol=1e-4)
+        np.testing.assert_array_less(before, after)
+        self.assertLess(before.min(), 0.2)
+        self.assertGreater(after.min(), 0.9)
+        self.assertBetween(found.images.min(), 0, 1)
+        self.assertBetween(found.images.max(), 0, 1)
+
+    def test_searching_eigenfaces_is_attacking_the_model_of_coefficients(self):
+        faces = eigenfaces.fit(uniform(0, 6, *SHAPE), 5)
+        decode = functools.partial(eigenfaces.decode, faces)
+        start, targets = uniform(1, 3, 5, low=0.3, high=0.7), np.arange(3)
+        how = {"optimizer": optax.adam(0.01), "iterations": 15, "project": lambda point: point}
+        through = attack(layered, LAYERS, start, targets, keys(3), Settings(decode=decode, **how))
+        direct = attack(
+            lambda params, points: layered(params, jax.vmap(decode)(points)),
+            LAYERS,
+            start,
+            targets,
+            keys(3),
+            Settings(**how),
+        )
+        np.testing.assert_allclose(through.loss_trace, direct.loss_trace, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(through.iterations_to_90, direct.iterations_to_90)
+        # Those are coefficients, and were not clipped.
+        self.assertBetween(direct.last.min(), 0.01, 0.99)
+        self.assertBetween(direct.last.max(), 0.01, 0.99)
+        for field in ("last", "best", "seeds"):
+            np.testing.assert_allclose(
+                getattr(through, field),
+                np.clip(jax.vmap(decode)(getattr(direct, field)), 0, 1),
+                rtol=1e-4,
+                atol=1e-5,
+            )
+
+    def test_the_model_sees_views_on_the_way_and_the_image_itself_in_the_end(self):
+        """With a certain flip, the way is that of a model that mirrors its images."""
+        mirrored = lambda params, images: layered(params, images[:, :, ::-1])  # noqa: E731
+        start, targets = uniform(1, 3, *SHAPE), np.arange(3)
+        how = {"optimizer": optax.sgd(0.05), "iterations": 8}
+        flipped = attack(
+            layered,
+            LAYERS,
+            start,
+            targets,
+            keys(3),
+            Settings(views=ViewRange(flip=1.0), views_per_iteration=2, **how),
+        )
+        plain = attack(mirrored, LAYERS, start, targets, keys(3), Settings(**how))
+        for field in ("loss_trace", "last"):
+            np.testing.assert_allclose(
+                getattr(flipped, field), getattr(plain, field), rtol=1e-4, atol=1e-5
+            )
+        rows = np.arange(3), targets
+        for field in ("last", "best"):
+            logits = layered(LAYERS, np.asarray(getattr(flipped, field)))
+            np.testing.assert_allclose(
+                getattr(flipped, f"{field}_loss"), -jax.nn.log_softmax(logits)[rows], rtol=1e-4
+            )
+        scores = jax.nn.softmax(layered(LAYERS, np.asarray(flipped.images)))[rows]
+        np.testing.assert_allclose(flipped.target_score, scores, rtol=1e-4)
+
+
+class CostTest(parameterized.TestCase):
+    @parameterized.parameters(
+        (transforms.STILL, 1, 1),
+        (transforms.STILL, 4, 1),
+        (ViewRange(shift=0.1), 1, 1),
+        (ViewRange(shift=0.1), 4, 4),
+    )
+    def test_counts_the_images_whose_gradient_is_taken(self, views, count, images):
+        seen = set()
+
+        def apply_fn(params, images):
+            seen.add(images.shape[0])
+            return linear(params, images)
+
+        settings = Settings(optax.sgd(0.1), iterations=7, views=views, views_per_iteration=count)
+        self.assertEqual(inversion.gradient_evaluations(settings), 7 * images)
+        jax.eval_shape(
+            lambda start, own: inversion.invert(
+                apply_fn, normal(0, PIXELS, CLASSES), start, jnp.zeros(2, int), own, settings
+            ),
+            uniform(0, 2, *SHAPE),
+            keys(2),
+        )
+        self.assertEqual(seen, {1, images})  # One where the clone is shown as it is.
+
+
+if __name__ == "__main__":
+    absltest.main()
