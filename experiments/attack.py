@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from experiments import options, recipes
 from mia_jax import (
-    eigenfaces,
     faces,
     inversion,
     model_check,
@@ -27,6 +26,8 @@ from mia_jax import (
 )
 from mia_jax.storage import WorkDirectory
 
+flags.adopt_module_key_flags(options)
+flags.adopt_module_key_flags(recipes)
 _IDENTITIES = flags.DEFINE_list(
     "identities",
     None,
@@ -43,32 +44,6 @@ _CHUNK = flags.DEFINE_integer(
 _AUXILIARY_LIMIT = flags.DEFINE_integer(
     "auxiliary_limit", 8192, "Most unrelated faces to read for seeds and eigenfaces.", lower_bound=1
 )
-
-
-def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
-    """Reads a trained recognizer.
-
-    Args:
-      workdir: The work directory.
-      role: "target" or "evaluator".
-
-    Returns:
-      Its weights.
-
-    Raises:
-      FileNotFoundError: If it is not trained yet.
-      ValueError: If the checkpoint does not fit the model.
-    """
-    home = workdir.recognizer(role)
-    if not (home / "recognizer.json").exists():
-        raise FileNotFoundError(
-            f"{home} holds no trained recognizer: run python -m experiments.train --role={role} "
-            "with the same --workdir first"
-        )
-    about = storage.read_json(home / "recognizer.json")
-    shape = tuple(about["image_shape"])
-    like = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), about["classes"], shape))
-    return storage.restore_checkpoint(home / "checkpoint", like)
 
 
 def auxiliary_faces(loaded: faces.Faces, roles: protocol.Protocol) -> np.ndarray:
@@ -110,7 +85,7 @@ def chunk_attack(
     Returns:
       From the targeted class and the number of the first restart to the chunk's clones.
     """
-    fitted = eigenfaces.fit(auxiliary, recipe.components) if recipe.space == "eigenfaces" else None
+    space = recipes.search_space(recipe, auxiliary)
 
     @jax.jit
     def attack(
@@ -123,7 +98,7 @@ def chunk_attack(
         settings = recipes.settings(recipe, basis)
         return inversion.invert(recognizer.logits, weights, points, targets, both[:, 1], settings)
 
-    on_device = jax.device_put((params, jnp.asarray(auxiliary), fitted))
+    on_device = jax.device_put((params, jnp.asarray(auxiliary), space))
 
     def run(target: int, first: int) -> inversion.Clones:
         restarts = jnp.arange(first, first + _CHUNK.value)
@@ -209,7 +184,7 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
         recipe are in the way.
     """
     options.need_protocol(workdir)
-    params = load_recognizer(workdir, protocol.TARGET)
+    params = options.load_recognizer(workdir, protocol.TARGET)
     loaded, roles = options.open_experiment(workdir)
     identities = tuple(_IDENTITIES.value or roles.targeted)
     protocol.check_identities(roles, identities)

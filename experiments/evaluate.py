@@ -14,10 +14,10 @@ from absl import flags, logging
 from tqdm import tqdm
 
 from experiments import options
-from experiments.attack import load_recognizer
 from mia_jax import evaluation, faces, figures, protocol, recognizer, report, storage
 from mia_jax.storage import WorkDirectory
 
+flags.adopt_module_key_flags(options)
 GRID = 25
 # Flags that say where or how fast, and nothing of what is computed.
 _UNRECORDED = ("workdir", "download", "platform")
@@ -268,7 +268,7 @@ def evaluate(workdir: WorkDirectory) -> None:
       ValueError: If the evaluator is the target, or clones of several recipes are mixed.
     """
     options.need_protocol(workdir)
-    params = {role: load_recognizer(workdir, role) for role in options.ROLES}
+    params = {role: options.load_recognizer(workdir, role) for role in options.ROLES}
     evaluation.check_independent(*params.values())
     loaded, roles = options.open_experiment(workdir)
     names = attacked(workdir, roles)

@@ -322,6 +322,32 @@ def need_protocol(workdir: WorkDirectory) -> None:
         )
 
 
+def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
+    """Reads a trained recognizer.
+
+    Args:
+      workdir: The work directory.
+      role: "target" or "evaluator".
+
+    Returns:
+      Its weights.
+
+    Raises:
+      FileNotFoundError: If it is not trained yet.
+      ValueError: If the checkpoint does not fit the model.
+    """
+    home = workdir.recognizer(role)
+    if not (home / "recognizer.json").exists():
+        raise FileNotFoundError(
+            f"{home} holds no trained recognizer: run python -m experiments.train --role={role} "
+            "with the same --workdir first"
+        )
+    about = storage.read_json(home / "recognizer.json")
+    shape = tuple(about["image_shape"])
+    like = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), about["classes"], shape))
+    return storage.restore_checkpoint(home / "checkpoint", like)
+
+
 @contextlib.contextmanager
 def timed(workdir: WorkDirectory, stage: str) -> Iterator[None]:
     """Adds the time of a block to the work directory's account, kept apart from the results.

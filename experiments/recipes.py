@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from absl import flags
 
 from mia_jax import eigenfaces, inversion, losses, seeds, transforms
 
-JITTER = transforms.ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5)
+JITTER = transforms.ViewRange(rotation=3, scale=0.03, shift=0.02)
 
 LOSSES = {
     "least_squares": losses.least_squares,
@@ -39,12 +40,14 @@ class Recipe:
       name: "paper" or "best": the preset from which the other values come, unless a flag says else.
       space: "pixels", or "eigenfaces" for the coefficients of principal components.
       components: How many eigenfaces, where they are the space.
+      waves: How many frequencies of smooth waves along each axis complete them; 0 for none.
+      wave_deviation: Standard deviation of a pixel over random draws of the waves.
       loss: A name in `LOSSES`.
       optimizer: A name in `OPTIMIZERS`.
       rate: Its rate, alpha in equation 7.
       iterations: Number of updates.
       seed_image: A name in `SEEDS`.
-      spread: Standard deviation of Gaussian noise on the first coefficients of eigenfaces.
+      spread: Standard deviation of Gaussian noise on the first coefficients.
       prior: Weight of half the squared coefficients of eigenfaces: 1 weighs them as the logarithm
         of a standard normal density.
       total_variation: Weight of the image's total variation.
@@ -54,11 +57,13 @@ class Recipe:
 
     name: str
     space: str = "pixels"
-    components: int = 60
+    components: int = 0
+    waves: int = 0
+    wave_deviation: float = 0.0
     loss: str = "infomax"
     optimizer: str = "gradient_descent"
-    rate: float = 0.1
-    iterations: int = 200
+    rate: float = 10.0
+    iterations: int = 100
     seed_image: str = "mean_of_subset"
     spread: float = 0.0
     prior: float = 0.0
@@ -71,11 +76,15 @@ PAPER = Recipe("paper")
 BEST = Recipe(
     "best",
     space="eigenfaces",
+    components=60,
+    waves=24,
+    wave_deviation=0.25,
+    loss="max_margin",
     optimizer="adam",
     rate=0.1,
-    iterations=150,
+    iterations=100,
     spread=0.5,
-    prior=0.05,
+    prior=0.6,
     views_per_iteration=1,
 )
 PRESETS = {recipe.name: recipe for recipe in (PAPER, BEST)}
@@ -92,6 +101,12 @@ _OVERRIDES = {
         "space", None, ["pixels", "eigenfaces"], "What the attack searches over."
     ),
     "components": flags.DEFINE_integer("components", None, "Number of eigenfaces.", lower_bound=1),
+    "waves": flags.DEFINE_integer(
+        "waves", None, "Frequencies along each axis of waves that complete the eigenfaces.", 0
+    ),
+    "wave_deviation": flags.DEFINE_float(
+        "wave_deviation", None, "Standard deviation of a pixel over random draws of waves.", 0.0
+    ),
     "loss": flags.DEFINE_enum("loss", None, list(LOSSES), "What the attack descends."),
     "optimizer": flags.DEFINE_enum("optimizer", None, list(OPTIMIZERS), "How it descends."),
     "rate": flags.DEFINE_float("rate", None, "Rate of the descent, alpha in the paper."),
@@ -120,8 +135,8 @@ _OVERRIDES = {
     "views_per_iteration": flags.DEFINE_integer(
         "views_per_iteration",
         None,
-        "Random views of the image in each iteration: rotated, scaled, shifted and flipped a "
-        "little; 0 shows the image as it is.",
+        "Random views of the image in each iteration: rotated, scaled and shifted a little; 0 "
+        "shows the image as it is.",
         lower_bound=0,
     ),
 }
@@ -140,12 +155,36 @@ def from_flags() -> Recipe:
     if recipe.rate <= 0:
         raise ValueError(f"--rate={recipe.rate} does not descend: give a rate above 0")
     if recipe.space == "pixels":
-        for name in ("components", "spread", "prior"):
+        names = ("components", "waves", "wave_deviation", "spread", "prior")
+        off: dict[str, Any] = dict.fromkeys(names, 0)
+        for name in off:
             if name in given:
                 raise ValueError(f"--{name} is only for --space=eigenfaces")
-        # What plays no part is not stored as if it did.
-        recipe = dataclasses.replace(recipe, components=0, spread=0.0, prior=0.0)
+        recipe = dataclasses.replace(recipe, **off)  # Not stored as if they had played a part.
+    elif recipe.components < 1:
+        raise ValueError("--space=eigenfaces needs --components, such as 60")
     return recipe
+
+
+def search_space(recipe: Recipe, auxiliary: np.ndarray) -> eigenfaces.Eigenfaces | None:
+    """Fits the space that is searched.
+
+    Args:
+      recipe: The recipe.
+      auxiliary: `[n, height, width, channels]` in [0, 1]: the unrelated faces.
+
+    Returns:
+      The eigenfaces, or None for pixels.
+
+    Raises:
+      ValueError: If there are too few faces, or pixels, for what the recipe asks.
+    """
+    if recipe.space == "pixels":
+        return None
+    faces = eigenfaces.fit(auxiliary, recipe.components)
+    if not recipe.waves:
+        return faces
+    return eigenfaces.with_waves(faces, recipe.waves, recipe.wave_deviation)
 
 
 def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.Settings:
@@ -198,6 +237,8 @@ def starting_points(
     images = SEEDS[recipe.seed_image](both[:, 0], auxiliary)
     if faces is None:
         return images
-    points = jax.vmap(functools.partial(eigenfaces.encode, faces))(images)
+    orthogonal = faces._replace(components=faces.components[: recipe.components])
+    points = jax.vmap(functools.partial(eigenfaces.encode, orthogonal))(images)
+    points = jnp.pad(points, ((0, 0), (0, len(faces.components) - recipe.components)))
     noise = jax.vmap(lambda key: jax.random.normal(key, points.shape[1:]))(both[:, 1])
     return points + recipe.spread * noise

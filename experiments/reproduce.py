@@ -3,9 +3,12 @@
 For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 """
 
-from absl import logging
+from absl import flags, logging
 
 from experiments import attack, evaluate, options, recipes, train
+
+for _module in (options, train, recipes, attack):
+    flags.adopt_module_key_flags(_module)
 
 
 def main() -> None:

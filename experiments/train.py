@@ -4,7 +4,7 @@ For example: python -m experiments.train --workdir=runs/orl --role=target
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -16,15 +16,10 @@ from experiments import options
 from mia_jax import evaluation, faces, protocol, storage, training
 from mia_jax.storage import WorkDirectory
 
-_ROLE = flags.DEFINE_enum(
-    "role",
-    "both",
-    [protocol.TARGET, protocol.EVALUATOR, "both"],
-    "Which recognizer to train: the one under attack, the one that scores the clones, or both.",
-)
+flags.adopt_module_key_flags(options)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Adam's rate in training.", 1e-8)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Photographs in one step of training.", 1)
-_MAX_STEPS = flags.DEFINE_integer("max_steps", 600, "Most steps of training.", 1)
+_MAX_STEPS = flags.DEFINE_integer("max_steps", 500, "Most steps of training.", 1)
 _EVALUATE_EVERY = flags.DEFINE_integer(
     "evaluate_every", 25, "Steps of training between looks at the held-out photographs.", 1
 )
@@ -164,13 +159,19 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     )
 
 
-def main() -> None:
-    """Trains what --role asks for."""
+def main(roles: Sequence[str]) -> None:
+    """Trains the recognizers of these roles."""
     workdir = options.work_directory()
-    how = settings()
-    for role in options.ROLES if _ROLE.value == "both" else (_ROLE.value,):
-        train(workdir, role, how)
+    for role in roles:
+        train(workdir, role, settings())
 
 
 if __name__ == "__main__":
-    options.run(main)
+    _ROLE = flags.DEFINE_multi_enum(
+        "role",
+        options.ROLES,
+        options.ROLES,
+        "Which recognizer to train: the one under attack, or the one that scores the clones; by "
+        "default both.",
+    )
+    options.run(lambda: main(_ROLE.value))

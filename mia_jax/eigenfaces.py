@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 
 
 class Eigenfaces(NamedTuple):
@@ -58,6 +59,42 @@ def fit(auxiliary: np.ndarray, components: int) -> Eigenfaces:
     )
 
 
+def with_waves(eigenfaces: Eigenfaces, frequencies: int, deviation: float) -> Eigenfaces:
+    """Adds smooth waves to the eigenfaces, for features that none of the auxiliary people has.
+
+    A handful of strangers spans no mustache or fringe that none of them wears. Cosine waves of low
+    frequency do, and they stay smooth. As in photographs, the higher the frequency the weaker: the
+    variance of a wave falls with its frequency.
+
+    Args:
+      eigenfaces: From `fit`.
+      frequencies: How many frequencies along each axis; the flat one is left out.
+      deviation: Standard deviation of a pixel over random draws of all waves, in gray levels.
+
+    Returns:
+      The eigenfaces, then `frequencies**2 - 1` waves, the same in all channels.
+
+    Raises:
+      ValueError: If there are fewer pixels than waves.
+    """
+    height, width, channels = eigenfaces.mean.shape
+    if not 1 < frequencies <= min(height, width):
+        raise ValueError(
+            f"frequencies={frequencies} is not possible with {height}x{width} pixels: "
+            f"give 2 to {min(height, width)}"
+        )
+    across = np.arange(frequencies)
+    rows, columns = (grid.ravel()[1:] for grid in np.meshgrid(across, across, indexing="ij"))
+    spectra = np.zeros((len(rows), height, width))
+    weights = (rows**2 + columns**2) ** -0.25
+    # An orthonormal wave has a mean square of 1 / (height * width).
+    scale = deviation * np.sqrt(height * width / np.sum(weights**2))
+    spectra[np.arange(len(rows)), rows, columns] = scale * weights
+    waves = scipy.fft.idctn(spectra, axes=(1, 2), norm="ortho")[..., None].repeat(channels, -1)
+    components = [eigenfaces.components, jnp.asarray(waves, jnp.float32)]
+    return eigenfaces._replace(components=jnp.concatenate(components))
+
+
 def decode(eigenfaces: Eigenfaces, coefficients: jax.Array) -> jax.Array:
     """Makes the face of one point of the search space.
 
@@ -75,7 +112,7 @@ def encode(eigenfaces: Eigenfaces, image: jax.Array) -> jax.Array:
     """Projects an image on the eigenfaces: the inverse of `decode` within their span.
 
     Args:
-      eigenfaces: From `fit`.
+      eigenfaces: From `fit`, whose components are orthogonal; those of `with_waves` are not.
       image: `[height, width, channels]`.
 
     Returns:

@@ -34,7 +34,7 @@ class Settings:
 
     learning_rate: float = 1e-3
     batch_size: int = 32
-    max_steps: int = 600
+    max_steps: int = 500
     evaluate_every: int = 25
     patience: int = 200
     augmentation: transforms.ViewRange = AUGMENTATION

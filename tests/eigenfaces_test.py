@@ -74,6 +74,27 @@ class EigenfacesTest(parameterized.TestCase):
         np.testing.assert_array_equal(decode(fitted, np.ones((1, 2), np.float32)), gray[:1])
         np.testing.assert_array_equal(encode(fitted, auxiliary(1)), [[0, 0]])
 
+    def test_waves_are_smooth_and_of_the_deviation_that_is_asked(self):
+        fitted = eigenfaces.fit(np.random.default_rng(0).uniform(size=(4, 24, 16, 2)), 3)
+        complete = eigenfaces.with_waves(fitted, 5, 0.2)
+        np.testing.assert_array_equal(complete.components[:3], fitted.components)
+        waves = np.asarray(complete.components[3:])
+        self.assertEqual(waves.shape, (24, 24, 16, 2))
+        np.testing.assert_array_equal(waves[..., 0], waves[..., 1])
+        # The variance of a pixel over draws is the sum of squares, on average over the pixels.
+        self.assertAlmostEqual(np.sum(waves**2, 0).mean() ** 0.5, 0.2, places=5)
+        flat = waves[..., 0].reshape(24, -1)
+        gram = flat @ flat.T
+        np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-4)
+        spectrum = np.abs(np.fft.fft2(waves[..., 0]))
+        self.assertLess(spectrum[:, 12, 8].max(), 0.02 * spectrum.max())
+
+    @parameterized.parameters(0, 1, 5, 100)
+    def test_refuses_a_number_of_frequencies_it_cannot_give(self, frequencies):
+        fitted = eigenfaces.fit(auxiliary(), 4)
+        with self.assertRaisesRegex(ValueError, f"frequencies={frequencies} .* 2 to 4"):
+            eigenfaces.with_waves(fitted, frequencies, 0.1)
+
     @parameterized.parameters(-1, 0, 2 * FACES, 500)
     def test_refuses_a_number_of_components_it_cannot_give(self, components):
         with self.assertRaisesRegex(

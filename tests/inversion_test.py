@@ -35,11 +35,11 @@ def linear(weights, images):
     return flat(images) @ weights
 
 
-STEEPNESS = np.array([11, 2, 5])
+STEEPNESS = np.array([11, 2, 4])
 
 
 def nearest(prototypes, images):
-    """Scores by the distance to a prototype of each class; the first is so steep as to overshoot."""
+    """Scores by the distance to a prototype of each class, so steeply that steps overshoot."""
     return -STEEPNESS * jnp.sum((flat(images)[:, None] - prototypes) ** 2, -1)
 
 
@@ -158,7 +158,7 @@ class FixedRateTest(parameterized.TestCase):
         # The projection had something to do, and the bookkeeping saw both cases.
         self.assertTrue(((found.last == 0) | (found.last == 1)).any())
         if apply_fn is nearest:
-            self.assertContainsSubset({0, iterations - 1}, best_iterations)
+            self.assertContainsSubset({1, iterations - 1}, best_iterations)
             self.assertEqual(set(found.returned_best), {True, False})
         else:
             self.assertFalse(found.returned_best.any())
@@ -262,7 +262,7 @@ class RestartsTest(parameterized.TestCase):
         settings = Settings(
             optax.adam(0.05),
             iterations=6,
-            views=ViewRange(rotation=20, shift=0.2, brightness=0.1),
+            views=ViewRange(brightness=0.3),
             views_per_iteration=2,
         )
 
@@ -273,7 +273,7 @@ class RestartsTest(parameterized.TestCase):
                     jax.random.key(3), identity, restart[None]
                 )[0]
             )(identities, restarts)
-            start = seeds.noisy_mean(own, auxiliary, 0.2)
+            start = seeds.uniform_noise(own, auxiliary)
             return inversion.invert(layered, LAYERS, start, identities, own, settings)
 
         def at(*pairs):
