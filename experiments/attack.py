@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
-from tqdm import tqdm
 
 from experiments import options, recipes
 from mia_jax import (
@@ -210,13 +209,8 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
     )
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     run = chunk_attack(recipe, params, auxiliary, roles.seed)
-    with tqdm(
-        total=len(identities) * restarts,
-        initial=len(done) * restarts,
-        desc="attack",
-        unit="clone",
-        disable=None,
-    ) as bar:
+    total, initial = len(identities) * restarts, len(done) * restarts
+    with options.progress(total, initial, "attack", "clone") as bar:
         for name in identities:
             if name in done:
                 continue

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags, logging
-from tqdm import tqdm
 
 from experiments import options
 from mia_jax import evaluation, faces, figures, protocol, recognizer, report, storage
@@ -279,9 +278,11 @@ def evaluate(workdir: WorkDirectory) -> None:
     models = {role: model(weights) for role, weights in params.items()}
     people = {}
     with options.timed(workdir, "evaluate"):
-        for name in tqdm(names, desc="evaluate", unit="person", disable=None):
-            people[name] = examine(workdir, loaded, roles, models, name)
-            logging.info("%s is scored", name)
+        with options.progress(len(names), 0, "evaluate", "person") as bar:
+            for name in names:
+                people[name] = examine(workdir, loaded, roles, models, name)
+                bar.update()
+                logging.info("%s is scored", name)
         result = evaluation.evaluate(people, roles.seed)
     for name, row in result["identities"].items():
         stored = storage.read_arrays(workdir.clones_of(name))

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 from absl import app, flags, logging
+from tqdm import tqdm
 
 from mia_jax import faces, protocol, recognizer, storage
 from mia_jax.storage import WorkDirectory
@@ -346,6 +347,35 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
     shape = tuple(about["image_shape"])
     like = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), about["classes"], shape))
     return storage.restore_checkpoint(home / "checkpoint", like)
+
+
+class _LogLines:
+    """A file that turns what is written to it into log lines."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            logging.info("%s", text.strip())
+
+    def flush(self) -> None:
+        logging.flush()
+
+
+def progress(total: int, initial: int, stage: str, unit: str) -> tqdm:
+    """Shows progress, rate and remaining time: a bar on a terminal, else a log line now and then.
+
+    Args:
+      total: How many units there are.
+      initial: How many are done already.
+      stage: What is going on.
+      unit: Of what.
+
+    Returns:
+      The bar; close it, or use it as a context manager.
+    """
+    common = {"total": total, "initial": initial, "desc": stage, "unit": unit}
+    if sys.stderr.isatty():
+        return tqdm(**common)
+    return tqdm(**common, file=_LogLines(), mininterval=10, miniters=1, ncols=90, ascii=True)
 
 
 @contextlib.contextmanager

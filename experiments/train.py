@@ -3,6 +3,7 @@
 For example: python -m experiments.train --workdir=runs/orl --role=target
 """
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +11,6 @@ import jax
 import numpy as np
 import tensorboardX
 from absl import flags, logging
-from tqdm import tqdm
 
 from experiments import options
 from mia_jax import evaluation, faces, protocol, storage, training
@@ -26,6 +26,13 @@ _EVALUATE_EVERY = flags.DEFINE_integer(
 _PATIENCE = flags.DEFINE_integer(
     "patience", 200, "Steps without a better held-out accuracy that end training.", 1
 )
+_NOISE = flags.DEFINE_float(
+    "training_noise",
+    training.AUGMENTATION.noise,
+    "Largest standard deviation of the noise on the photographs that train; the gray levels lie "
+    "in [0, 1].",
+    lower_bound=0.0,
+)
 
 
 def settings() -> training.Settings:
@@ -36,6 +43,7 @@ def settings() -> training.Settings:
         max_steps=_MAX_STEPS.value,
         evaluate_every=_EVALUATE_EVERY.value,
         patience=_PATIENCE.value,
+        augmentation=dataclasses.replace(training.AUGMENTATION, noise=_NOISE.value),
     )
 
 
@@ -109,9 +117,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     )
     writer = tensorboardX.SummaryWriter(str(home), purge_step=int(state.step))
     batch = training.batches(train_on, how.batch_size, roles.seed)
-    with tqdm(
-        total=how.max_steps, initial=int(state.step), desc=role, unit="step", disable=None
-    ) as bar:
+    with options.progress(how.max_steps, int(state.step), role, "step") as bar:
         rounds = training.rounds(state, batch, held_out, view_key, how)
         while True:
             with options.timed(workdir, f"train_{role}"):

@@ -11,6 +11,7 @@ clones/parts/                      restarts of a person whose attack is not yet 
 evaluation.json, figures/, report.html
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -18,8 +19,8 @@ import pathlib
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -101,6 +102,24 @@ def check_writable(directory: pathlib.Path) -> None:
         file.flush()
 
 
+@contextlib.contextmanager
+def _whole(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside a file, and renames it to that once it is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    temporary = pathlib.Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
     """Writes a file whole: to a temporary file first, which is then renamed.
 
@@ -108,18 +127,8 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
       path: The file; its directory is made where it does not exist.
       data: Its content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        pathlib.Path(temporary).chmod(0o644)
-        pathlib.Path(temporary).replace(path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    with _whole(path) as file:
+        file.write(data)
 
 
 def write_json(path: pathlib.Path, data: Any) -> None:
@@ -159,18 +168,8 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
       path: The file.
       arrays: By name; texts as arrays of str.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **dict(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        pathlib.Path(temporary).chmod(0o644)
-        pathlib.Path(temporary).replace(path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    with _whole(path) as file:
+        np.savez(file, allow_pickle=False, **dict(arrays))
 
 
 def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
