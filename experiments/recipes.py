@@ -199,9 +199,14 @@ def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.S
     """
 
     def penalty(point: jax.Array, image: jax.Array) -> jax.Array:
-        total = recipe.total_variation * losses.total_variation(image)
-        total += recipe.l2 * jnp.mean((image - 0.5) ** 2)
-        return total + (recipe.prior / 2 * jnp.sum(point**2) if faces else 0.0)
+        total = jnp.zeros(())
+        if recipe.total_variation:
+            total += recipe.total_variation * losses.total_variation(image)
+        if recipe.l2:
+            total += recipe.l2 * jnp.mean((image - 0.5) ** 2)
+        if recipe.prior:
+            total += recipe.prior / 2 * jnp.sum(point**2)
+        return total
 
     space: dict[str, Any] = {}
     if faces:

@@ -105,7 +105,9 @@ def decode(eigenfaces: Eigenfaces, coefficients: jax.Array) -> jax.Array:
     Returns:
       `[height, width, channels]`; may leave [0, 1] a little.
     """
-    return eigenfaces.mean + jnp.tensordot(coefficients, eigenfaces.components, 1)
+    # As one matrix product: over three axes of pixels XLA's is several times slower on CPU.
+    flat = eigenfaces.components.reshape(len(coefficients), -1)
+    return eigenfaces.mean + (coefficients @ flat).reshape(eigenfaces.mean.shape)
 
 
 def encode(eigenfaces: Eigenfaces, image: jax.Array) -> jax.Array:

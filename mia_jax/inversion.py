@@ -170,20 +170,23 @@ def _invert_one(
 ) -> Clones:
     """Runs one restart."""
 
-    def shown(point: jax.Array, views: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns the loss and the target's mean confidence over the given views."""
+    def shown(
+        point: jax.Array, image: jax.Array, views: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the loss and the target's mean confidence over the given views of an image."""
         logits = apply_fn(params, views)
         loss = jnp.mean(jax.vmap(settings.loss, (0, None))(logits, target))
         score = jnp.mean(jax.nn.softmax(logits)[:, target])
-        return loss + settings.penalty(point, settings.decode(point)), score
+        return loss + settings.penalty(point, image), score
 
     def as_it_is(point: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return shown(point, clip_pixels(settings.decode(point))[None])
+        image = settings.decode(point)
+        return shown(point, image, clip_pixels(image)[None])
 
     def in_views(point: jax.Array, view_key: jax.Array) -> tuple[jax.Array, jax.Array]:
         image = settings.decode(point)
         view = lambda one: transforms.random_view(one, image, settings.views)  # noqa: E731
-        return shown(point, jax.vmap(view)(jax.random.split(view_key, count)))
+        return shown(point, image, jax.vmap(view)(jax.random.split(view_key, count)))
 
     # Without random views, several would be one and the same.
     count = settings.views_per_iteration if settings.views != transforms.STILL else 1

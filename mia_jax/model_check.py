@@ -52,7 +52,8 @@ def check_model(
         such class.
     """
     count = images.shape[0]
-    outputs = np.asarray(apply_fn(params, images))
+    apply = jax.jit(apply_fn)
+    outputs = np.asarray(apply(params, images))
     if outputs.ndim != 2 or outputs.shape[0] != count or outputs.shape[1] < 2:
         raise ValueError(
             f"the model returns {outputs.shape} for {count} images: "
@@ -78,7 +79,7 @@ def check_model(
         )
     spread = np.std(outputs, 0).max()
     if returns == "logits" and spread < 0.03:
-        brighter = np.std(np.asarray(apply_fn(params, 255 * images)), 0).max()
+        brighter = np.std(np.asarray(apply(params, 255 * images)), 0).max()
         if 0.5 < brighter < 100:
             raise ValueError(
                 f"the model hardly tells images in [0, 1] apart (its logits vary by {spread:.2g}, "
@@ -90,9 +91,11 @@ def check_model(
             f"the model returns the same {returns} for {count} different images in [0, 1]: "
             "check its weights and the range of values that it takes"
         )
-    gradients = jax.vmap(
-        jax.grad(lambda image: loss(apply_fn(params, image[None])[0], jnp.asarray(target)))
-    )(images)
+
+    def loss_of(weights: Any, image: jax.Array) -> jax.Array:
+        return loss(apply_fn(weights, image[None])[0], jnp.asarray(target))
+
+    gradients = jax.jit(jax.vmap(jax.grad(loss_of, 1), (None, 0)))(params, images)
     largest = float(jnp.max(jnp.abs(gradients)))
     if not np.isfinite(largest):
         raise ValueError("the gradient of the loss with respect to the image is not finite")

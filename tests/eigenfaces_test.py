@@ -103,5 +103,51 @@ class EigenfacesTest(parameterized.TestCase):
             eigenfaces.fit(auxiliary(), components)
 
 
+class WithWavesTest(parameterized.TestCase):
+    def with_waves(self, frequencies, deviation=0.1, shape=(8, 6, 2)):
+        faces = np.random.default_rng(0).uniform(size=(3, *shape)).astype(np.float32)
+        fitted = eigenfaces.fit(faces, 4)
+        return fitted, eigenfaces.with_waves(fitted, frequencies, deviation)
+
+    @parameterized.parameters(2, 4, 6)
+    def test_come_after_the_eigenfaces(self, frequencies):
+        fitted, found = self.with_waves(frequencies)
+        np.testing.assert_array_equal(found.mean, fitted.mean)
+        np.testing.assert_array_equal(found.components[:4], fitted.components)
+        self.assertLen(found.components, 4 + frequencies**2 - 1)
+
+    def test_are_cosines_weaker_with_frequency(self):
+        _, found = self.with_waves(3)
+        waves = np.asarray(found.components[4:])
+        rows, columns = (np.arange(8) + 0.5) / 8, (np.arange(6) + 0.5) / 6
+        frequencies = [(i, j) for i in range(3) for j in range(3)][1:]
+        strengths = []
+        for wave, (down, across) in zip(waves, frequencies, strict=True):
+            cosine = np.outer(np.cos(np.pi * down * rows), np.cos(np.pi * across * columns))
+            strength = wave[0, 0, 0] / cosine[0, 0]
+            np.testing.assert_allclose(wave, strength * cosine[..., None] + 0 * wave, atol=1e-6)
+            strengths.append(np.mean(wave**2) * np.hypot(down, across))
+        np.testing.assert_allclose(strengths, strengths[0], rtol=1e-4)
+        self.assertGreater(strengths[0], 0)
+
+    def test_vary_a_pixel_by_the_deviation_on_average(self):
+        _, found = self.with_waves(5, deviation=0.07)
+        variances = np.sum(np.square(found.components[4:]), 0)
+        self.assertAlmostEqual(np.sqrt(variances.mean()), 0.07, places=5)
+
+    def test_are_part_of_what_decode_makes(self):
+        fitted, found = self.with_waves(2)
+        point = np.random.default_rng(1).normal(size=(1, 7)).astype(np.float32)
+        expected = decode(fitted, point[:, :4]) + np.tensordot(
+            point[:, 4:], found.components[4:], 1
+        )
+        np.testing.assert_allclose(decode(found, point), expected, atol=1e-5)
+
+    @parameterized.parameters(-1, 0, 1, 7)
+    def test_refuses_a_number_of_frequencies_it_cannot_give(self, frequencies):
+        with self.assertRaisesRegex(ValueError, f"={frequencies} .* 8x6 pixels: give 2 to 6"):
+            self.with_waves(frequencies)
+
+
 if __name__ == "__main__":
     absltest.main()

@@ -12,7 +12,9 @@ from mia_jax.transforms import ViewRange
 
 SHAPE, CLASSES = (4, 5, 1), 3
 PIXELS = 20
-attack = jax.jit(inversion.invert, static_argnames=("apply_fn", "settings"))
+# Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+attack = jit(inversion.invert, static_argnames=("apply_fn", "settings"))
 
 
 def normal(seed, *shape):
@@ -266,7 +268,7 @@ class RestartsTest(parameterized.TestCase):
             views_per_iteration=2,
         )
 
-        @jax.jit
+        @jit
         def run(identities, restarts):
             own = jax.vmap(
                 lambda identity, restart: inversion.restart_keys(
@@ -281,14 +283,14 @@ class RestartsTest(parameterized.TestCase):
 
         pairs = [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2)]
         together = at(*pairs)
-        others = at((2, 2), (0, 1))
+        others = at((2, 2), (1, 1), (0, 1), (0, 9), (1, 0), (2, 1))
         alone = [at(pair) for pair in pairs]
         for field, values in together._asdict().items():
             close = functools.partial(
                 np.testing.assert_allclose, rtol=1e-4, atol=1e-5, err_msg=field
             )
             close(values, np.concatenate([getattr(one, field) for one in alone]))
-            close(values[[5, 1]], getattr(others, field))
+            close(values[[5, 1, 4]], getattr(others, field)[[0, 2, 5]])
         self.assertLen(np.unique(flat(together.last), axis=0), 6)
 
     def test_keys(self):
