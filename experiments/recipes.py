@@ -84,7 +84,7 @@ BEST = Recipe(
     rate=0.1,
     iterations=100,
     spread=0.5,
-    prior=0.6,
+    prior=1.5,
     views_per_iteration=1,
 )
 PRESETS = {recipe.name: recipe for recipe in (PAPER, BEST)}

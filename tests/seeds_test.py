@@ -10,7 +10,11 @@ from mia_jax import seeds
 ALL = (functools.partial(seeds.mean_of_subset, count=4), seeds.noisy_mean, seeds.uniform_noise)
 
 
-@functools.partial(jax.jit, static_argnames=("make", "restarts"))
+# Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@functools.partial(jit, static_argnames=("make", "restarts"))
 def run(make, auxiliary, restarts):
     """Makes the seeds of some restarts, given by number."""
     keys = jax.vmap(lambda restart: jax.random.fold_in(jax.random.key(0), restart))

@@ -139,7 +139,7 @@ class TrainStepTest(parameterized.TestCase):
         state, photographs = fresh(), separable(6)
         images, labels = photographs.images, photographs.labels
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def gradient(params):
             def loss(params):
                 logits = recognizer.plain(params, images)[0]
@@ -152,14 +152,13 @@ class TrainStepTest(parameterized.TestCase):
         self.assertAlmostEqual(float(reported), float(value), places=4)
         self.assertEqual(int(after.step), 1)
         # Adam's first step is the rate, against the sign of each derivative that is not tiny.
-        for old, new, derivative in zip(
-            *(jax.tree.leaves(tree) for tree in (state.params, after.params, slope)), strict=True
-        ):
+        trees = jax.tree.map(np.asarray, (state.params, after.params, slope))
+        for old, new, derivative in zip(*map(jax.tree.leaves, trees), strict=True):
             clear = np.abs(derivative) > 1e-3
             np.testing.assert_allclose(
                 (new - old)[clear], -3e-3 * np.sign(derivative)[clear], rtol=0.02
             )
-        self.assertGreater(np.count_nonzero(np.abs(slope["L7"]["kernel"]) > 1e-3), 100)
+        self.assertGreater(np.count_nonzero(np.abs(trees[2]["L7"]["kernel"]) > 1e-3), 100)
         self.assertTrue(trees_equal(after.best_params, state.params))
 
     def test_views_change_with_the_step_and_the_key(self):
@@ -197,12 +196,12 @@ class RoundsTest(parameterized.TestCase):
             return list(training.rounds(fresh(), nothing, None, jax.random.key(0), settings))
 
     def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(self):
-        whole = list(itertools.islice(self.run_rounds(fresh()), 4))
-        self.assertEqual([metrics.step for _, metrics in whole], [3, 6, 9, 12])
+        whole = list(itertools.islice(self.run_rounds(fresh()), 3))
+        self.assertEqual([metrics.step for _, metrics in whole], [3, 6, 9])
         with tempfile.TemporaryDirectory() as root:
             checkpoint = pathlib.Path(root) / "training"
             parts, state = [], fresh()
-            for _ in range(4):
+            for _ in range(3):
                 state, metrics = next(self.run_rounds(state))
                 parts.append((state, metrics))
                 storage.save_checkpoint(checkpoint, state)

@@ -12,14 +12,16 @@ from mia_jax.transforms import ViewRange
 
 HEIGHT, WIDTH = 8, 6
 EVERYTHING = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5, brightness=0.2)
-affine = jax.jit(transforms.affine)
+# Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+affine = jit(transforms.affine)
 
 
 def face(height=HEIGHT, width=WIDTH, channels=2):
     return np.random.default_rng(0).uniform(size=(height, width, channels)).astype(np.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("limits", "count"))
+@functools.partial(jit, static_argnames=("limits", "count"))
 def views(image, limits, count=32):
     keys = jax.random.split(jax.random.key(0), count)
     return jax.vmap(lambda key: transforms.random_view(key, image, limits))(keys)
