@@ -170,9 +170,7 @@ def _invert_one(
 ) -> Clones:
     """Runs one restart."""
 
-    def shown(
-        point: jax.Array, image: jax.Array, views: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def shown(point: jax.Array, image: jax.Array, views: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns the loss and the target's mean confidence over the given views of an image."""
         logits = apply_fn(params, views)
         loss = jnp.mean(jax.vmap(settings.loss, (0, None))(logits, target))

@@ -351,14 +351,27 @@ class ModelsAndSpacesTest(parameterized.TestCase):
         decode = functools.partial(eigenfaces.decode, faces)
         start, targets = uniform(1, 3, 5, low=0.3, high=0.7), np.arange(3)
         how = {"optimizer": optax.adam(0.01), "iterations": 15, "project": lambda point: point}
-        through = attack(layered, LAYERS, start, targets, keys(3), Settings(decode=decode, **how))
+        through = attack(
+            layered,
+            LAYERS,
+            start,
+            targets,
+            keys(3),
+            Settings(
+                decode=decode,
+                penalty=lambda point, image: jnp.sum(point**2) + jnp.sum(image**3),
+                **how,
+            ),
+        )
         direct = attack(
             lambda params, points: layered(params, jax.vmap(decode)(points)),
             LAYERS,
             start,
             targets,
             keys(3),
-            Settings(**how),
+            Settings(
+                penalty=lambda point, _: jnp.sum(point**2) + jnp.sum(decode(point) ** 3), **how
+            ),
         )
         np.testing.assert_allclose(through.loss_trace, direct.loss_trace, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(through.iterations_to_90, direct.iterations_to_90)
@@ -372,6 +385,21 @@ class ModelsAndSpacesTest(parameterized.TestCase):
                 rtol=1e-4,
                 atol=1e-5,
             )
+
+    def test_views_are_random_in_each_iteration_and_restart(self):
+        standing = Settings(optax.sgd(0.0), iterations=5, views=ViewRange(brightness=0.5))
+        found = attack(
+            layered,
+            LAYERS,
+            np.stack([uniform(0, *SHAPE)] * 3),
+            np.zeros(3, int),
+            keys(2)[jnp.array([0, 0, 1])],
+            standing,
+        )
+        trace = np.asarray(found.loss_trace)
+        np.testing.assert_allclose(trace[0], trace[1], rtol=1e-5)
+        self.assertGreater(np.diff(np.sort(trace[1:].ravel())).min(), 1e-4)
+        np.testing.assert_allclose(found.last_loss, found.last_loss[0], rtol=1e-5)
 
     def test_the_model_sees_views_on_the_way_and_the_image_itself_in_the_end(self):
         """With a certain flip, the way is that of a model that mirrors its images."""

@@ -156,6 +156,11 @@ class RandomViewTest(parameterized.TestCase):
         found = maps(ViewRange(rotation=15, scale=0.2, shift=0.05, flip=0.5))
         determinants = np.linalg.det(found[:, :, :2])
         self.assertContainsSubset({-1, 1}, set(np.sign(determinants)))
+        np.testing.assert_allclose(  # Nothing is sheared.
+            found[:, :, :2] @ found[:, :, :2].swapaxes(1, 2),
+            np.abs(determinants)[:, None, None] * np.eye(2),
+            atol=1e-4,
+        )
         self.assertBetween(np.abs(determinants).min(), 1.2**-2 - 1e-4, 1)
         self.assertBetween(np.abs(determinants).max(), 1, 0.8**-2 + 1e-4)
 
