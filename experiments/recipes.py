@@ -84,7 +84,7 @@ BEST = Recipe(
     rate=0.1,
     iterations=60,
     spread=0.5,
-    prior=1.5,
+    prior=1.0,
     views_per_iteration=1,
 )
 PRESETS = {recipe.name: recipe for recipe in (PAPER, BEST)}

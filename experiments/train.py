@@ -19,12 +19,12 @@ from mia_jax.storage import WorkDirectory
 flags.adopt_module_key_flags(options)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Adam's rate in training.", 1e-8)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Photographs in one step of training.", 1)
-_MAX_STEPS = flags.DEFINE_integer("max_steps", 400, "Most steps of training.", 1)
+_MAX_STEPS = flags.DEFINE_integer("max_steps", 500, "Most steps of training.", 1)
 _EVALUATE_EVERY = flags.DEFINE_integer(
     "evaluate_every", 25, "Steps of training between looks at the held-out photographs.", 1
 )
 _PATIENCE = flags.DEFINE_integer(
-    "patience", 150, "Steps without a better held-out accuracy that end training.", 1
+    "patience", 200, "Steps without a better held-out accuracy that end training.", 1
 )
 _NOISE = flags.DEFINE_float(
     "training_noise",

@@ -51,26 +51,8 @@ def _convolve_backward(
 ) -> tuple[jax.Array, jax.Array]:
     images, kernel = residuals
     transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    return _same(cotangent, transposed), _kernel_gradient(images, kernel, cotangent)
-
-
-def _kernel_gradient(images: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> jax.Array:
-    """Returns the gradient with respect to the kernel."""
-    size, _, channels, features = kernel.shape
-    if channels > 4:
-        return jax.vjp(lambda k: _same(images, k), kernel)[1](cotangent)[0]
-    # With few channels, XLA's convolution over the batch takes three times as long on CPU as one
-    # matrix product for each tap.
-    height, width = images.shape[1:3]
-    margin = size // 2
-    padded = jnp.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    flat = cotangent.reshape(-1, features)
-    taps = [
-        padded[:, row : row + height, column : column + width].reshape(-1, channels).T @ flat
-        for row in range(size)
-        for column in range(size)
-    ]
-    return jnp.stack(taps).reshape(kernel.shape)
+    _, kernel_gradient = jax.vjp(lambda k: _same(images, k), kernel)
+    return _same(cotangent, transposed), kernel_gradient(cotangent)[0]
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)

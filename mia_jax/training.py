@@ -34,9 +34,9 @@ class Settings:
 
     learning_rate: float = 1e-3
     batch_size: int = 32
-    max_steps: int = 400
+    max_steps: int = 500
     evaluate_every: int = 25
-    patience: int = 150
+    patience: int = 200
     augmentation: transforms.ViewRange = AUGMENTATION
 
 
