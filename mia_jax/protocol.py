@@ -91,10 +91,14 @@ def assign_identities(
             f"other identity and the seed image needs one more, {targeted + 3} in all"
         )
     quarters = {TARGET: others[:quarter], EVALUATOR: others[quarter : 2 * quarter]}
-    wanted = {TARGET: target_classes, EVALUATOR: evaluator_classes or target_classes}
+    wanted = {
+        TARGET: target_classes,
+        EVALUATOR: target_classes if evaluator_classes is None else evaluator_classes,
+    }
     classes = {}
     for role, members in quarters.items():
-        size = wanted[role] or targeted + quarter
+        asked = wanted[role]
+        size = targeted + quarter if asked is None else asked
         if not targeted < size <= targeted + quarter:
             raise ValueError(
                 f"{role}_classes={size} is not possible with {len(order)} identities of which "
