@@ -285,9 +285,9 @@ def evaluate(workdir: WorkDirectory) -> None:
                 logging.info("%s is scored", name)
         result = evaluation.evaluate(people, roles.seed)
     for name, row in result["identities"].items():
-        stored = storage.read_arrays(workdir.clones_of(name))
-        for reached in ("iterations_to_90", "iterations_to_99"):
-            row[reached] = median_iterations(stored[reached])
+        keys = ("iterations_to_90", "iterations_to_99")
+        for key, reached in storage.read_arrays(workdir.clones_of(name), keys).items():
+            row[key] = median_iterations(reached)
     clones = sum(len(person.robust_score) for person in people.values())
     result |= facts(workdir, json.loads(recipes.pop()), clones, loaded, roles)
 
