@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_VECTOR = 16  # Float32 values in the widest vector instruction of a CPU.
 
 
 def _same(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -50,9 +51,32 @@ def _convolve_backward(
     residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     images, kernel = residuals
-    transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    _, kernel_gradient = jax.vjp(lambda k: _same(images, k), kernel)
-    return _same(cotangent, transposed), kernel_gradient(cotangent)[0]
+    transposed = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    channels = kernel.shape[2]
+    # A convolution to 12 channels takes 1.5 times as long on CPU as one to 16.
+    missing = _VECTOR - channels if _VECTOR // 2 < channels < _VECTOR else 0
+    transposed = jnp.pad(transposed, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    gradient = _same(cotangent, lax.optimization_barrier(transposed))[..., :channels]
+    return gradient, _kernel_gradient(images, kernel, cotangent)
+
+
+def _kernel_gradient(images: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> jax.Array:
+    """Returns the gradient with respect to the kernel."""
+    size, _, channels, features = kernel.shape
+    if channels > 4:
+        return jax.vjp(lambda k: _same(images, k), kernel)[1](cotangent)[0]
+    # With few channels, XLA's convolution over the batch takes three times as long on CPU as one
+    # matrix product for each tap.
+    height, width = images.shape[1:3]
+    margin = size // 2
+    padded = jnp.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    flat = cotangent.reshape(-1, features)
+    taps = [
+        padded[:, row : row + height, column : column + width].reshape(-1, channels).T @ flat
+        for row in range(size)
+        for column in range(size)
+    ]
+    return jnp.stack(taps).reshape(kernel.shape)
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
@@ -91,11 +115,16 @@ def _maximum_forward(windows: jax.Array, axes: tuple[int, int]) -> tuple[jax.Arr
 def _maximum_backward(
     axes: tuple[int, int], position: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array]:
-    shape = [1] * (cotangent.ndim + 2)
-    shape[axes[0]] = shape[axes[1]] = 2
-    positions = jnp.arange(4, dtype=jnp.uint8).reshape(shape)
-    attains = jnp.expand_dims(position, axes) == positions
-    return (jnp.where(attains, jnp.expand_dims(cotangent, axes), 0),)
+    first, second = axes
+    if cotangent.shape[-1] < _VECTOR:
+        shape = [1] * (cotangent.ndim + 2)
+        shape[first] = shape[second] = 2
+        attains = jnp.expand_dims(position, axes) == jnp.arange(4, dtype=jnp.uint8).reshape(shape)
+        return (jnp.where(attains, jnp.expand_dims(cotangent, axes), 0),)
+    # The same values; with enough channels for vector instructions this takes half the time.
+    a, b, c, d = (jnp.where(position == i, cotangent, 0) for i in range(4))
+    rows = [jnp.stack(row, second - 1) for row in ((a, b), (c, d))]
+    return (jnp.stack(rows, first),)
 
 
 maximum_of_four.defvjp(_maximum_forward, _maximum_backward)
