@@ -1,10 +1,14 @@
 """Attacks the target: clones of each targeted identity, from the model alone.
 
 For example: python -m experiments.attack --workdir=runs/orl --recipe=best
+
+On several devices and hosts each device does whole chunks of restarts, and each process writes the
+chunks of its own devices: see `mia_jax.workload` and `mia_jax.sharding`.
 """
 
 import json
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,36 +17,74 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import options, recipes
+from experiments import clones, console, experiment, recipes
 from mia_jax import (
     faces,
     inversion,
     model_check,
     protocol,
-    recognizer,
     seeds,
-    storage,
+    sharding,
+    workload,
 )
 from mia_jax.storage import WorkDirectory
 
-flags.adopt_module_key_flags(options)
+flags.adopt_module_key_flags(experiment)
 flags.adopt_module_key_flags(recipes)
-_IDENTITIES = flags.DEFINE_list(
+_IDENTITIES = flags.DEFINE_string(
     "identities",
     None,
-    "Names of the people to attack, registered with the target; by default the targeted ones.",
+    "Whom to attack, of the people registered with the target: names with commas between them; "
+    "all; a range of classes such as 0:100, the end not included; or a file with a name in each "
+    "line. By default the targeted ones.",
 )
 _RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
     "chunk",
-    25,
-    "Restarts that run side by side: 25 keep a CPU's caches busy, a GPU takes hundreds. What an "
-    "interruption loses at most.",
+    50,
+    "Restarts that run side by side on a device: 50 suit the caches of a CPU, a GPU takes "
+    "hundreds. What an interruption loses at most.",
+    lower_bound=1,
+)
+_CLASS_SHARDS = flags.DEFINE_integer(
+    "class_shards",
+    1,
+    "Over how many devices the recognizer's last layer is split, for very many identities.",
     lower_bound=1,
 )
 _AUXILIARY_LIMIT = flags.DEFINE_integer(
     "auxiliary_limit", 8192, "Most unrelated faces to read for seeds and eigenfaces.", lower_bound=1
 )
+
+
+def chosen(roles: protocol.Protocol) -> tuple[str, ...]:
+    """Returns the names of the people that the flags ask to attack.
+
+    Args:
+      roles: Who is who.
+
+    Raises:
+      ValueError: If somebody is not registered with the target.
+    """
+    asked, registered = _IDENTITIES.value, roles.classes[protocol.TARGET]
+    if asked is None:
+        return tuple(roles.targeted)
+    if asked == "all":
+        return tuple(registered)
+    if (ends := re.fullmatch(r"(\d+):(\d+)", asked)) and asked not in registered:
+        first, end = (int(end) for end in ends.groups())
+        if not first < end <= len(registered):
+            raise ValueError(
+                f"--identities={asked} is no range of the target's {len(registered)} classes: give "
+                f"FIRST:END with 0 <= FIRST < END <= {len(registered)}"
+            )
+        return tuple(registered[first:end])
+    names = asked.split(",")
+    if pathlib.Path(asked).is_file() and asked not in registered:
+        names = pathlib.Path(asked).read_text(encoding="utf-8").split("\n")
+    names = [name.strip() for name in names if name.strip()]
+    protocol.check_identities(roles, names)
+    return tuple(dict.fromkeys(names))
 
 
 def auxiliary_faces(loaded: faces.Faces, roles: protocol.Protocol) -> np.ndarray:
@@ -70,105 +112,49 @@ def auxiliary_faces(loaded: faces.Faces, roles: protocol.Protocol) -> np.ndarray
     return np.asarray(loaded.images[positions])
 
 
-def chunk_attack(
-    recipe: recipes.Recipe, params: Any, auxiliary: np.ndarray, seed: int
-) -> Callable[[int, int], inversion.Clones]:
-    """Compiles the attack on a chunk of restarts.
+def wave_attack(
+    mesh: jax.sharding.Mesh,
+    recipe: recipes.Recipe,
+    params: Any,
+    auxiliary: np.ndarray,
+    seed: int,
+) -> Callable[[Sequence[int], Sequence[int]], inversion.Clones]:
+    """Compiles the attack on a chunk of restarts for each device.
 
     Args:
+      mesh: The devices.
       recipe: How to attack.
       params: The target's weights.
       auxiliary: `[n, height, width, channels]` in [0, 1].
       seed: The experiment's.
 
     Returns:
-      From the targeted class and the number of the first restart to the chunk's clones.
+      From the targeted classes and the numbers of the first restarts, one for each item of work
+      and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
     """
     space = recipes.search_space(recipe, auxiliary)
+    apply_fn = recipes.PRECISIONS[recipe.precision]
 
-    @jax.jit
-    def attack(
-        weights: Any, unrelated: jax.Array, basis: Any, target: jax.Array, restarts: jax.Array
-    ) -> inversion.Clones:
+    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> inversion.Clones:
+        weights, unrelated, basis = shared
+        restarts = first + jnp.arange(_CHUNK.value)
         keys = inversion.restart_keys(jax.random.key(seed), target, restarts)
         both = jax.vmap(jax.random.split)(keys)
         points = recipes.starting_points(recipe, both[:, 0], unrelated, basis)
         targets = jnp.full(restarts.shape, target)
         settings = recipes.settings(recipe, basis)
-        return inversion.invert(recognizer.logits, weights, points, targets, both[:, 1], settings)
+        return inversion.invert(apply_fn, weights, points, targets, both[:, 1], settings)
 
-    on_device = jax.device_put((params, jnp.asarray(auxiliary), space))
+    attack = sharding.item_by_item(mesh, chunk)
+    weights = sharding.place_recognizer(mesh, params)
+    shared = (weights, *sharding.replicate(mesh, (auxiliary, space)))
 
-    def run(target: int, first: int) -> inversion.Clones:
-        restarts = jnp.arange(first, first + _CHUNK.value)
-        return jax.device_get(attack(*on_device, jnp.asarray(target), restarts))
+    def run(targets: Sequence[int], firsts: Sequence[int]) -> inversion.Clones:
+        idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
+        items = (np.array([*row, *[row[-1]] * idle]) for row in (targets, firsts))
+        return attack(shared, *[sharding.spread(mesh, item) for item in items])
 
     return run
-
-
-def to_arrays(clones: inversion.Clones, recipe_text: str, keep: int) -> dict[str, np.ndarray]:
-    """Names a chunk's results as they are stored.
-
-    Args:
-      clones: The chunk.
-      recipe_text: The recipe as JSON.
-      keep: How many of the chunk's restarts were asked for.
-
-    Returns:
-      Arrays by name.
-    """
-    every = max(1, clones.loss_trace.shape[1] // 100)
-    arrays = {
-        "clones": clones.images,
-        "last": clones.last,
-        "seed": clones.seeds,
-        "target_score": clones.target_score,
-        "returned_best": clones.returned_best,
-        "best_loss": clones.best_loss,
-        "last_loss": clones.last_loss,
-        "loss_trace": clones.loss_trace[:, ::every],
-        "iterations_to_90": clones.iterations_to_90,
-        "iterations_to_99": clones.iterations_to_99,
-    }
-    rows = {name: np.asarray(array)[:keep] for name, array in arrays.items()}
-    trace_iterations = np.arange(0, clones.loss_trace.shape[1], every)
-    return {**rows, "trace_iterations": trace_iterations, "recipe": np.array(recipe_text)}
-
-
-def join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Joins the chunks of one person.
-
-    Args:
-      parts: What `to_arrays` made of each, in order.
-
-    Returns:
-      The same for all restarts.
-    """
-    common = ("trace_iterations", "recipe")
-    return {
-        name: parts[0][name] if name in common else np.concatenate([part[name] for part in parts])
-        for name in parts[0]
-    }
-
-
-def check_recipe(path: pathlib.Path, recipe_text: str) -> None:
-    """Checks that stored clones are those that would be made now.
-
-    Args:
-      path: The `.npz` file.
-      recipe_text: The recipe as JSON.
-
-    Raises:
-      ValueError: If not.
-    """
-    stored = str(storage.read_arrays(path, ["recipe"])["recipe"])
-    if stored != recipe_text:
-        now, then = json.loads(recipe_text), json.loads(stored)
-        changed = [f"{k}={then.get(k)}" for k in {**then, **now} if then.get(k) != now.get(k)]
-        raise ValueError(
-            f"{path} was made with {' '.join(changed)}: give the same flags, choose another "
-            "--workdir, or delete it"
-        )
 
 
 def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
@@ -182,66 +168,61 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
       ValueError: If an identity is unknown, the model cannot be attacked, or clones of another
         recipe are in the way.
     """
-    options.need_protocol(workdir)
-    params = options.load_recognizer(workdir, protocol.TARGET)
-    loaded, roles = options.open_experiment(workdir)
-    identities = tuple(_IDENTITIES.value or roles.targeted)
-    protocol.check_identities(roles, identities)
-    restarts, chunk = _RESTARTS.value, _CHUNK.value
+    experiment.need_protocol(workdir)
+    params = experiment.load_recognizer(workdir, protocol.TARGET)
+    loaded, roles = experiment.open_experiment(workdir)
+    identities, classes = chosen(roles), roles.classes[protocol.TARGET]
     recipe_text = json.dumps(
-        {**options.described(recipe), "restarts": restarts, "random_seed": roles.seed}
+        {
+            **experiment.described(recipe),
+            "restarts": _RESTARTS.value,
+            "random_seed": roles.seed,
+        }
     )
-    done = [name for name in identities if workdir.clones_of(name).exists()]
-    for name in done:
-        check_recipe(workdir.clones_of(name), recipe_text)
-    if len(done) == len(identities):
-        logging.info("All %d identities are attacked already: %s", len(done), workdir.clones)
-        return
-
-    auxiliary = auxiliary_faces(loaded, roles)
-    classes = roles.classes[protocol.TARGET]
-    seen = model_check.check_model(
-        recognizer.logits,
-        params,
-        jnp.asarray(auxiliary[:8]),
-        classes.index(identities[0]),
-        recipes.LOSSES[recipe.loss],
-    )
-    logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
-    run = chunk_attack(recipe, params, auxiliary, roles.seed)
-    total, initial = len(identities) * restarts, len(done) * restarts
-    with options.progress(total, initial, "attack", "clone") as bar:
-        for name in identities:
-            if name in done:
-                continue
-            parts = []
-            for first in range(0, restarts, chunk):
-                keep = min(chunk, restarts - first)
-                path = workdir.part_of(name, first, first + keep - 1)
-                if path.exists():
-                    check_recipe(path, recipe_text)
-                else:
-                    with options.timed(workdir, "attack"):
-                        clones = run(classes.index(name), first)
-                        storage.write_arrays(path, to_arrays(clones, recipe_text, keep))
-                parts.append(path)
-                bar.update(keep)
-            whole = join([storage.read_arrays(path) for path in parts])
-            storage.write_arrays(workdir.clones_of(name), whole)
-            for path in parts:
-                path.unlink()
-            logging.info(
-                "%s: mean confidence of the target %.3f over %d clones",
-                name,
-                whole["target_score"].mean(),
-                restarts,
-            )
+    sizes = (_RESTARTS.value, _CHUNK.value)
+    mesh = sharding.make_mesh(_CLASS_SHARDS.value)
+    items = workload.divide(identities, *sizes)
+    missing = clones.missing_items(workdir, items, recipe_text, _CHUNK.value)
+    if missing:
+        auxiliary = auxiliary_faces(loaded, roles)
+        seen = model_check.check_model(
+            recipes.PRECISIONS[recipe.precision],
+            params,
+            jnp.asarray(auxiliary[:8]),
+            classes.index(missing[0].identity),
+            recipes.LOSSES[recipe.loss],
+        )
+        logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
+        run = wave_attack(mesh, recipe, params, auxiliary, roles.seed)
+    first_process = jax.process_index() == 0
+    if first_process:
+        clones.write_manifest(workdir, roles, identities, *sizes)
+    joined = clones.join_parts(workdir, items)
+    total = len(identities) * _RESTARTS.value
+    done = total - sum(item.last - item.first + 1 for item in missing)
+    with console.progress(total, done, "attack", "clone") as bar:
+        for wave in workload.waves(missing, sharding.width(mesh)):
+            with experiment.timed(workdir, "attack"):
+                names, firsts, _ = zip(*wave, strict=True)
+                made = run([classes.index(name) for name in names], firsts)
+                clones.write_parts(workdir, wave, made, recipe_text)
+            bar.update(sum(item.last - item.first + 1 for item in wave))
+            for name in iter(lambda: next(joined, ""), ""):
+                logging.info("%s is done", name)
+    sharding.wait_for_all("attacked")
+    for name in joined:
+        logging.info("%s is done", name)
+    sharding.wait_for_all("joined")
+    if first_process:
+        clones.write_manifest(workdir, roles, identities, *sizes)
+        logging.info("The clones of %d people: %s", len(identities), workdir.clones)
 
 
 def main() -> None:
     """Attacks with the recipe that the flags ask for."""
-    attack(options.work_directory(), recipes.from_flags())
+    recipe = recipes.from_flags()
+    attack(experiment.work_directory(), recipe)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    console.run(main)

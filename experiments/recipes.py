@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from mia_jax import eigenfaces, inversion, losses, seeds, transforms
+from mia_jax import eigenfaces, inversion, losses, recognizer, seeds, transforms
 
 JITTER = transforms.ViewRange(rotation=3, scale=0.03, shift=0.02)
 
@@ -29,6 +29,10 @@ SEEDS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "mean_of_subset": seeds.mean_of_subset,
     "noisy_mean": seeds.noisy_mean,
     "uniform_noise": seeds.uniform_noise,
+}
+PRECISIONS: dict[str, inversion.ApplyFn] = {
+    "float32": recognizer.logits,
+    "bfloat16": recognizer.in_bfloat16(recognizer.logits),
 }
 
 
@@ -53,6 +57,9 @@ class Recipe:
       total_variation: Weight of the image's total variation.
       l2: Weight of the mean squared distance of the image from mid-gray.
       views_per_iteration: Random views of the image in each iteration; 0 shows it as it is.
+      stop_score: Confidence of the target at which a restart ends; 0 for none.
+      stop_patience: Iterations without a lower loss after which a restart ends; 0 for none.
+      precision: A name in `PRECISIONS`, of the recognizer's weights and activations.
     """
 
     name: str
@@ -70,6 +77,9 @@ class Recipe:
     total_variation: float = 0.0
     l2: float = 0.0
     views_per_iteration: int = 0
+    stop_score: float = 0.0
+    stop_patience: int = 0
+    precision: str = "float32"
 
 
 PAPER = Recipe("paper")
@@ -138,6 +148,26 @@ _OVERRIDES = {
         "Random views of the image in each iteration: rotated, scaled and shifted a little; 0 "
         "shows the image as it is.",
         lower_bound=0,
+    ),
+    "stop_score": flags.DEFINE_float(
+        "stop_score",
+        None,
+        "Confidence of the target at which a restart ends early; by default it never does. A chunk "
+        "ends when all of its restarts have.",
+        0.0,
+        1.0,
+    ),
+    "stop_patience": flags.DEFINE_integer(
+        "stop_patience",
+        None,
+        "Iterations without a lower loss after which a restart ends early; by default never.",
+        lower_bound=0,
+    ),
+    "precision": flags.DEFINE_enum(
+        "precision",
+        None,
+        list(PRECISIONS),
+        "Of the recognizer's weights and activations in the attack; images and losses are float32.",
     ),
 }
 
@@ -208,6 +238,10 @@ def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.S
             total += recipe.prior / 2 * jnp.sum(point**2)
         return total
 
+    stop = None
+    if recipe.stop_score or recipe.stop_patience:
+        limits = (recipe.stop_score or None, recipe.stop_patience or None)
+        stop = inversion.StoppingRule(*limits)
     space: dict[str, Any] = {}
     if faces:
         # Outside of [0, 1] the attack would find contrasts that no photograph has.
@@ -220,6 +254,7 @@ def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.S
         penalty=penalty,
         views=JITTER if recipe.views_per_iteration else transforms.STILL,
         views_per_iteration=max(recipe.views_per_iteration, 1),
+        stop=stop,
         **space,
     )
 

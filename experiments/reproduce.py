@@ -3,22 +3,25 @@
 For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 """
 
+import jax
 from absl import flags, logging
 
-from experiments import attack, evaluate, options, recipes, train
+from experiments import attack, console, evaluate, experiment, recipes, train
 
-for _module in (options, train, recipes, attack):
+for _module in (experiment, train, recipes, attack):
     flags.adopt_module_key_flags(_module)
 
 
 def main() -> None:
     """Trains both recognizers, attacks, and evaluates."""
-    workdir = options.work_directory()
+    workdir = experiment.work_directory()
     recipe = recipes.from_flags()
     how = train.settings()
-    for role in options.ROLES:
+    for role in experiment.ROLES:
         train.train(workdir, role, how)
     attack.attack(workdir, recipe)
+    if jax.process_index():
+        return  # One process evaluates.
     if evaluate.finished(workdir):
         logging.info("The evaluation is finished already: %s", workdir.report)
     else:
@@ -26,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    options.run(main)
+    console.run(main)

@@ -12,11 +12,11 @@ import numpy as np
 import tensorboardX
 from absl import flags, logging
 
-from experiments import options
-from mia_jax import evaluation, faces, protocol, storage, training
+from experiments import console, experiment, options
+from mia_jax import evaluation, faces, protocol, sharding, storage, training
 from mia_jax.storage import WorkDirectory
 
-flags.adopt_module_key_flags(options)
+flags.adopt_module_key_flags(experiment)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Adam's rate in training.", 1e-8)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Photographs in one step of training.", 1)
 _MAX_STEPS = flags.DEFINE_integer("max_steps", 500, "Most steps of training.", 1)
@@ -81,9 +81,9 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
       ValueError: If the recognizer there was trained with other settings.
     """
     home = workdir.recognizer(role)
-    options.check_flags(workdir)
+    options.check_against(workdir)
     started_with = home / "settings.json"
-    described = options.described(how)
+    described = experiment.described(how)
     if started_with.exists() and storage.read_json(started_with) != described:
         raise ValueError(
             f"{home} was trained with other settings ({started_with}): give the same flags, or "
@@ -92,13 +92,14 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     if (home / "recognizer.json").exists():
         logging.info("The %s is trained already: %s", role, home)
         return
-    loaded, roles = options.open_experiment(workdir)
+    loaded, roles = experiment.open_experiment(workdir)
     storage.write_json(started_with, described)
     train_on, held_out = photographs(loaded, roles, role)
     classes = len(roles.classes[role])
-    key = jax.random.fold_in(jax.random.key(roles.seed), sorted(options.ROLES).index(role))
+    key = jax.random.fold_in(jax.random.key(roles.seed), sorted(experiment.ROLES).index(role))
     _, *shape = loaded.images.shape
     first_key, view_key = jax.random.split(key)
+    mesh = sharding.make_mesh()
     state = training.start(first_key, classes, shape, how.learning_rate)
     rows: list[dict] = []
     checkpoints = storage.steps_of(home / "training")
@@ -115,18 +116,23 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
         len(train_on.indices),
         len(held_out.indices),
     )
-    writer = tensorboardX.SummaryWriter(str(home), purge_step=int(state.step))
-    batch = training.batches(train_on, how.batch_size, roles.seed)
-    with options.progress(how.max_steps, int(state.step), role, "step") as bar:
+    first_process = jax.process_index() == 0
+    writer = tensorboardX.SummaryWriter(
+        str(home), purge_step=int(state.step), write_to_disk=first_process
+    )
+    batch = training.batches(train_on, how.batch_size, roles.seed, mesh)
+    state = sharding.replicate(mesh, state)
+    with console.progress(how.max_steps, int(state.step), role, "step") as bar:
         rounds = training.rounds(state, batch, held_out, view_key, how)
         while True:
-            with options.timed(workdir, f"train_{role}"):
+            with experiment.timed(workdir, f"train_{role}"):
                 following = next(rounds, None)
                 if following is None:
                     break
                 state, metrics = following
                 rows.append(metrics._asdict())
-                storage.write_table(home / "metrics.csv", rows)
+                if first_process:
+                    storage.write_table(home / "metrics.csv", rows)
                 storage.save_step(home / "training", metrics.step, state)
             for name, value in rows[-1].items():
                 if name != "step":
@@ -140,6 +146,9 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     writer.close()
 
     storage.save_checkpoint(home / "checkpoint", state.best_params)
+    if not first_process:
+        sharding.wait_for_all(f"{role} trained")
+        return
     accuracy = float(state.best_accuracy)
     count = len(held_out.indices)
     interval = evaluation.wilson_interval(accuracy, count)
@@ -156,6 +165,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     }
     storage.write_json(home / "recognizer.json", summary)
     shutil.rmtree(home / "training")
+    sharding.wait_for_all(f"{role} trained")
     logging.info(
         "The %s recognizes %.1f%% of %d held-out photographs (95%% interval %.1f%% to %.1f%%)",
         role,
@@ -167,7 +177,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
 
 def main(roles: Sequence[str]) -> None:
     """Trains the recognizers of these roles."""
-    workdir = options.work_directory()
+    workdir = experiment.work_directory()
     for role in roles:
         train(workdir, role, settings())
 
@@ -175,9 +185,9 @@ def main(roles: Sequence[str]) -> None:
 if __name__ == "__main__":
     _ROLE = flags.DEFINE_multi_enum(
         "role",
-        options.ROLES,
-        options.ROLES,
+        experiment.ROLES,
+        experiment.ROLES,
         "Which recognizer to train: the one under attack, or the one that scores the clones; by "
         "default both.",
     )
-    options.run(lambda: main(_ROLE.value))
+    console.run(lambda: main(_ROLE.value))

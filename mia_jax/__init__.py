@@ -6,7 +6,7 @@ The modules, in the order in which data flows: `faces`, `protocol`, `recognizer`
 """
 
 from mia_jax.eigenfaces import Eigenfaces
-from mia_jax.inversion import Clones, Settings, invert, restart_keys
+from mia_jax.inversion import Clones, Settings, StoppingRule, invert, restart_keys
 from mia_jax.losses import infomax, least_squares, max_margin
 from mia_jax.model_check import check_model, from_confidences
 
@@ -14,6 +14,7 @@ __all__ = [
     "Clones",
     "Eigenfaces",
     "Settings",
+    "StoppingRule",
     "check_model",
     "from_confidences",
     "infomax",

@@ -120,8 +120,9 @@ def encode(eigenfaces: Eigenfaces, image: jax.Array) -> jax.Array:
     Returns:
       `[components]`.
     """
-    components = eigenfaces.components
-    variances = jnp.sum(components**2, (1, 2, 3))
-    products = jnp.tensordot(components, image - eigenfaces.mean, 3)
+    components = eigenfaces.components.reshape(len(eigenfaces.components), -1)
+    variances = jnp.sum(components**2, 1)
+    # Not a matrix product: on CPU the rounding of one so long depends on the number of threads.
+    products = jnp.sum(components * (image - eigenfaces.mean).ravel(), 1)
     # A component without variance has no say, and must not divide by zero.
     return jnp.where(variances > 0, products / jnp.where(variances > 0, variances, 1), 0)

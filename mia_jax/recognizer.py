@@ -1,7 +1,7 @@
 """The paper's face recognizer: four convolutions with max-pooling, three fully connected layers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from mia_jax import convolution
 
 Params = Mapping[str, Any]
 ApplyFn = Callable[[Any, jax.Array], jax.Array]
+Outputs = TypeVar("Outputs")
 
 KERNELS = (5, 5, 3, 3)
 CHANNELS = (5, 16, 32, 64)
@@ -136,3 +137,34 @@ def features(params: Params, images: jax.Array) -> jax.Array:
       `[n, 1024]`, not negative.
     """
     return _forward(params, images)[1]
+
+
+def in_bfloat16(
+    apply_fn: Callable[[Any, jax.Array], Outputs],
+) -> Callable[[Any, jax.Array], Outputs]:
+    """Makes a model compute in bfloat16, and leaves everything around it in float32.
+
+    Weights, images and hence activations are rounded to 8 significant bits on the way in, the
+    outputs widened on the way out, so that losses, gradients and the images that an attack
+    descends keep float32. A change of a pixel by less than 1/256 of its value may round away, and
+    the model then does not see it.
+
+    Args:
+      apply_fn: `(params, images [n, height, width, channels]) -> logits [n, classes]`, or any
+        arrays; `params` is a pytree of arrays, of which only floating ones are rounded.
+
+    Returns:
+      A function of the same float32 arguments, whose floating outputs are float32.
+    """
+
+    def cast(tree: Any, dtype: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+            tree,
+        )
+
+    def apply(params: Any, images: jax.Array) -> Outputs:
+        outputs = apply_fn(cast(params, jnp.bfloat16), cast(images, jnp.bfloat16))
+        return cast(outputs, jnp.float32)
+
+    return apply

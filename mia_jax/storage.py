@@ -8,6 +8,7 @@ target/, evaluator/                a recognizer each:
   recognizer.json                    what it is; written last, so it says that training is done
 clones/<identity>.npz              the clones of one person
 clones/parts/                      restarts of a person whose attack is not yet done
+clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
 """
 
@@ -19,6 +20,7 @@ import pathlib
 import shutil
 import tempfile
 import urllib.parse
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -59,6 +61,11 @@ class WorkDirectory:
     def part_of(self, identity: str, first: int, last: int) -> pathlib.Path:
         """Restarts `first` to `last` of one person, while others are still missing."""
         return self.clones / "parts" / f"{file_name(identity)}-{first:06d}-{last:06d}.npz"
+
+    @property
+    def manifest(self) -> pathlib.Path:
+        """Whose attack is done, and whose is not."""
+        return self.clones / "manifest.json"
 
     @property
     def seconds(self) -> pathlib.Path:
@@ -195,6 +202,89 @@ def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[
         raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
 
 
+def names_of(path: pathlib.Path) -> list[str]:
+    """Lists the arrays of an `.npz` file.
+
+    Args:
+      path: The file.
+
+    Returns:
+      Their names.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def map_array(path: pathlib.Path, name: str) -> np.ndarray:
+    """Opens one array of an `.npz` file of `write_arrays` in place, without reading it.
+
+    Args:
+      path: The file.
+      name: Which array.
+
+    Returns:
+      The array, mapped to the file: a row is read when it is asked for.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is damaged, compressed, or lacks the array.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(f"{name}.npy")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("it is compressed")
+            # The local header: 30 bytes, the last four of them the lengths of name and extra field.
+            file.seek(member.header_offset + 26)
+            lengths = np.frombuffer(file.read(4), "<u2")
+            file.seek(member.header_offset + 30 + int(lengths.sum()))
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype.hasobject:
+                raise ValueError("it holds objects")
+            if np.prod(shape) == 0:
+                return np.empty(shape, dtype)
+            return np.memmap(path, dtype, "r", file.tell(), shape)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and numpy each have their own.
+        raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
+
+
+def join_arrays(
+    path: pathlib.Path, parts: Sequence[pathlib.Path], names: Iterable[str], common: Iterable[str]
+) -> None:
+    """Joins the arrays of several `.npz` files along their first axis, as `write_arrays` would.
+
+    One part of one array is in memory at a time, however many there are.
+
+    Args:
+      path: The file to write, whole.
+      parts: The files to join, in order.
+      names: The arrays to join.
+      common: The arrays that are the same in all parts, and are taken once.
+
+    Raises:
+      FileNotFoundError: If a part is missing.
+      ValueError: If a part is damaged or lacks one of the arrays.
+    """
+    with _whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name in names:
+            pieces = [map_array(part, name) for part in parts]
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(pieces[0].dtype),
+                    "fortran_order": False,
+                    "shape": (sum(len(piece) for piece in pieces), *pieces[0].shape[1:]),
+                }
+                np.lib.format.write_array_header_1_0(member, header)
+                for piece in pieces:
+                    member.write(np.ascontiguousarray(piece).tobytes())
+        for name in common:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(map_array(parts[0], name)))
+
+
 def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a table whole, as CSV with a header.
 
@@ -229,12 +319,16 @@ def read_table(path: pathlib.Path) -> list[dict[str, float]]:
 def save_checkpoint(directory: pathlib.Path, tree: Any) -> None:
     """Writes a pytree of arrays whole, in place of what was there.
 
+    Where several processes work as one, all of them call it.
+
     Args:
       directory: Where.
-      tree: The arrays.
+      tree: The arrays, the same on all devices.
     """
+    # As numpy arrays they fit any number of devices that may read them.
+    arrays = jax.tree.map(np.asarray, tree)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory, tree, force=True)
+        checkpointer.save(directory, arrays, force=True)
 
 
 def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
@@ -245,7 +339,7 @@ def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
       like: A pytree of the same structure, shapes and types: arrays or `jax.ShapeDtypeStruct`.
 
     Returns:
-      The arrays.
+      The arrays, in host memory.
 
     Raises:
       FileNotFoundError: If there is no checkpoint.
@@ -267,7 +361,8 @@ def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
                     f"{found.get(name)} there, and {expected.get(name)} is needed"
                 )
         try:
-            return checkpointer.restore(directory, like)
+            empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+            return checkpointer.restore(directory, empty)
         except Exception as error:
             raise ValueError(unreadable) from error
 
@@ -286,6 +381,8 @@ def save_step(directory: pathlib.Path, step: int, tree: Any) -> None:
       tree: The arrays.
     """
     save_checkpoint(directory / f"{step:08d}", tree)
+    if jax.process_index():
+        return
     for path in directory.iterdir():
         if path.name != f"{step:08d}":  # Also what an interrupted run left unfinished.
             shutil.rmtree(path)

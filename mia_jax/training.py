@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import recognizer, transforms
+from mia_jax import recognizer, sharding, transforms
 from mia_jax.faces import Images
 
 AUGMENTATION = transforms.ViewRange(
@@ -109,21 +109,23 @@ def start(key: jax.Array, classes: int, image_shape: Sequence[int], rate: float)
         step=jnp.zeros((), jnp.int32),
         params=params,
         optimizer=optax.adam(rate).init(params),
-        best_params=params,
+        best_params=jax.tree.map(jnp.copy, params),  # `train_step` uses up each buffer once.
         best_accuracy=jnp.float32(-1),
         best_loss=jnp.float32(jnp.inf),
         best_step=jnp.zeros((), jnp.int32),
     )
 
 
-@functools.partial(jax.jit, static_argnames="settings")
+@functools.partial(jax.jit, static_argnames="settings", donate_argnames="state")
 def train_step(
     state: State, images: jax.Array, labels: jax.Array, key: jax.Array, settings: Settings
 ) -> tuple[State, jax.Array]:
     """Takes one step of Adam on a random view of each photograph.
 
+    A batch that is sharded over a mesh, with a state that is replicated, trains data-parallel.
+
     Args:
-      state: Where training is.
+      state: Where training is; its buffers are used up.
       images: `[batch, height, width, channels]` in [0, 1].
       labels: `[batch]` integers.
       key: A typed `jax.random.key`; the step folds in its own number.
@@ -146,38 +148,61 @@ def train_step(
     return state._replace(step=state.step + 1, params=params, optimizer=optimizer), value
 
 
-def batches(photographs: Photographs, batch_size: int, seed: int) -> Callable[[int], tuple]:
+def batches(
+    photographs: Photographs, batch_size: int, seed: int, mesh: jax.sharding.Mesh
+) -> Callable[[int], tuple]:
     """Arranges photographs in shuffled batches, another order in each epoch.
 
     The batch depends on the number of the step only, so a resumed training sees what an
-    uninterrupted one would. Photographs in memory are kept on the device; others are read when
-    their batch is.
+    uninterrupted one would, and any number of devices sees the same. Photographs in memory are kept
+    on the devices; others are read when their batch is, by each process those of its own devices.
 
     Args:
       photographs: The training photographs.
-      batch_size: Photographs in a batch; all of them where there are fewer.
+      batch_size: Photographs in a batch; where there are fewer, as many as divide over the devices.
       seed: Of the order.
+      mesh: The devices.
 
     Returns:
-      From the number of the step, from 0, to `(images, labels)`.
+      From the number of the step, from 0, to `(images, labels)`, sharded over the mesh.
+
+    Raises:
+      ValueError: If the batch does not divide over the devices.
     """
-    images: Any = photographs.images
-    indices = photographs.indices
+    images, indices = photographs.images, photographs.indices
+    width = sharding.width(mesh)
+    size = min(batch_size, len(indices) // width * width)
+    if size < 1 or size % width:
+        raise ValueError(
+            f"batch_size={batch_size} of {len(indices)} photographs does not divide over {width} "
+            "devices: give a multiple of that number"
+        )
+    source = grain.MapDataset.source(np.arange(len(indices))).seed(seed).shuffle().repeat()
+    order = source.batch(size)
+
     if isinstance(images, np.ndarray):
-        images, indices = jnp.asarray(images[indices]), np.arange(len(indices))
-    order = (
-        grain.MapDataset.source(np.arange(len(indices)))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .batch(min(batch_size, len(indices)))
-    )
+        on_devices = sharding.replicate(mesh, (images[indices], photographs.labels))
 
-    def batch(step: int) -> tuple[jax.Array, jax.Array]:
-        chosen = np.asarray(order[step])
-        return jnp.asarray(images[indices[chosen]]), jnp.asarray(photographs.labels[chosen])
+        def chosen_on_devices(step: int) -> tuple[jax.Array, jax.Array]:
+            return _choose(*on_devices, sharding.spread(mesh, np.asarray(order[step])))
 
-    return batch
+        return chosen_on_devices
+
+    share = size // jax.process_count()
+    own = order.map(lambda rows: rows[jax.process_index() * share :][:share])
+
+    def chosen(step: int) -> tuple[jax.Array, jax.Array]:
+        rows = np.asarray(own[step])
+        read = (images[indices[rows]], photographs.labels[rows])
+        return sharding.spread_parts(mesh, read)
+
+    return chosen
+
+
+@jax.jit
+def _choose(images: jax.Array, labels: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Picks a batch from photographs on the devices."""
+    return images[rows], labels[rows]
 
 
 @jax.jit
@@ -245,10 +270,11 @@ def rounds(
     while not finished(state, settings):
         last = min(int(state.step) + settings.evaluate_every, settings.max_steps)
         losses = []
+        state = jax.tree.map(jnp.copy, state)  # The caller's buffers are not used up.
         for step in range(int(state.step), last):
             state, loss = train_step(state, *batch(step), key, settings)
             losses.append(loss)
-        held_out_loss, accuracy = measure(state.params, held_out)
+        held_out_loss, accuracy = measure(sharding.here(state.params), held_out)
         best = (float(state.best_accuracy), -float(state.best_loss))
         # The state keeps float32: unrounded, an equal accuracy could look higher or lower.
         if (float(np.float32(accuracy)), -held_out_loss) > best:

@@ -7,7 +7,7 @@ import optax
 from absl.testing import absltest, parameterized
 
 from mia_jax import eigenfaces, inversion, losses, recognizer, seeds, transforms
-from mia_jax.inversion import Settings
+from mia_jax.inversion import Settings, StoppingRule
 from mia_jax.transforms import ViewRange
 
 SHAPE, CLASSES = (4, 5, 1), 3
@@ -155,8 +155,9 @@ class FixedRateTest(parameterized.TestCase):
                 (0.9, found.iterations_to_90),
                 (0.99, found.iterations_to_99),
             ):
-                hits = np.flatnonzero(scores[:-1] >= threshold)
+                hits = np.flatnonzero(scores >= threshold)
                 self.assertEqual(reached[restart], hits[0] if len(hits) else -1)
+            self.assertEqual(found.iterations[restart], iterations)
         # The projection had something to do, and the bookkeeping saw both cases.
         self.assertTrue(((found.last == 0) | (found.last == 1)).any())
         if apply_fn is nearest:
@@ -318,6 +319,171 @@ class RestartsTest(parameterized.TestCase):
                 keys(count),
                 Settings(optax.sgd(0.1), 1),
             )
+
+
+class ConfidenceReachedTest(parameterized.TestCase):
+    @parameterized.parameters(1, 2, 3, 4)
+    def test_the_last_iterate_counts(self, iterations):
+        """One pixel p scores sigmoid(9 * p); each update adds 0.1 to it, up to 0.5."""
+        found = attack(
+            lambda params, images: flat(images)[:, :1] * np.array([9.0, 0.0], np.float32),
+            None,
+            np.array([0.05, 0.0]).reshape(2, 1, 1, 1),
+            np.zeros(2, int),
+            keys(2),
+            Settings(
+                optax.sgd(0.1 / 9),
+                iterations,
+                negative_score,
+                project=lambda x: jnp.minimum(x, 0.5),
+            ),
+        )
+        # sigmoid(9 * p) reaches 0.9 at p = 0.244 and 0.99 at p = 0.511, which is never.
+        expected = np.array([2, 3])
+        np.testing.assert_array_equal(
+            found.iterations_to_90, np.where(expected <= iterations, expected, -1)
+        )
+        np.testing.assert_array_equal(found.iterations_to_99, [-1, -1])
+
+    def test_the_last_iterate_is_shown_as_it_is(self):
+        """On the way the model sees mirror images only, which it takes for another class."""
+        image = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
+        found = attack(
+            lambda params, images: flat(images) * 9,
+            None,
+            image,
+            np.zeros(1, int),
+            keys(1),
+            Settings(optax.sgd(0.0), 5, views=ViewRange(flip=1.0)),
+        )
+        np.testing.assert_array_equal(found.iterations_to_90, [5])
+
+
+class StoppingTest(parameterized.TestCase):
+    ITERATIONS = 40
+    ADAM = optax.adam(0.02)  # One object, so that tests share what was compiled.
+
+    def run_layered(self, stop, rows=(0, 1, 2, 3, 4), **how):
+        rows = np.array(rows)
+        settings = Settings(
+            **{"optimizer": self.ADAM, "iterations": self.ITERATIONS, "stop": stop, **how}
+        )
+        found = attack(
+            layered,
+            LAYERS,
+            uniform(4, 5, *SHAPE)[rows],
+            np.array([0, 1, 2, 0, 1])[rows],
+            keys(5)[rows],
+            settings,
+        )
+        return jax.tree.map(np.asarray, found)
+
+    @parameterized.parameters(
+        (StoppingRule(patience=1000), {}),
+        (StoppingRule(score=1.0), {"views": ViewRange(brightness=0.3), "views_per_iteration": 2}),
+    )
+    def test_a_rule_that_never_fires_changes_nothing(self, rule, how):
+        without, found = self.run_layered(None, **how), self.run_layered(rule, **how)
+        for field, values in without._asdict().items():
+            np.testing.assert_allclose(
+                getattr(found, field), values, rtol=1e-5, atol=1e-6, err_msg=field
+            )
+            self.assertEqual(getattr(found, field).dtype, values.dtype)
+        np.testing.assert_array_equal(found.iterations, [self.ITERATIONS] * 5)
+
+    @parameterized.named_parameters(
+        ("plateau", StoppingRule(patience=2), {"optimizer": optax.adam(0.1)}),
+        (
+            "views",
+            StoppingRule(score=0.95, patience=3),
+            {"views": ViewRange(brightness=0.2), "views_per_iteration": 2},
+        ),
+    )
+    def test_a_finished_restart_is_what_as_many_iterations_give(self, rule, how):
+        together = self.run_layered(rule, **how)
+        # Some stop while others go on.
+        self.assertGreater(len(set(together.iterations)), 1)
+        row = int(together.iterations.argmin())
+        taken = int(together.iterations[row])
+        self.assertBetween(taken, 1, self.ITERATIONS - 1)
+        alone = self.run_layered(rule, [row], **how)
+        counted = self.run_layered(None, [row], **{**how, "iterations": taken})
+        for field, values in together._asdict().items():
+            close = functools.partial(
+                np.testing.assert_allclose, values[row], rtol=1e-4, atol=1e-5, err_msg=field
+            )
+            close(getattr(alone, field)[0])
+            if field != "loss_trace":
+                close(getattr(counted, field)[0])
+        np.testing.assert_allclose(
+            together.loss_trace[row, :taken], counted.loss_trace[0], rtol=1e-4, atol=1e-5
+        )
+        self.assertEqual(together.loss_trace.shape, (5, self.ITERATIONS))
+        np.testing.assert_array_equal(
+            np.isnan(together.loss_trace),
+            np.arange(self.ITERATIONS) >= together.iterations[:, None],
+        )
+
+    def test_the_iteration_that_reaches_the_score_is_the_last(self):
+        rule = StoppingRule(score=0.9)
+        found, without = self.run_layered(rule), self.run_layered(None)
+        self.assertGreater(without.iterations_to_90.max(), 1)
+        # An iterate is scored in the iteration after the update that made it.
+        expected = np.where(
+            without.iterations_to_90 >= 0,
+            np.minimum(without.iterations_to_90 + 1, self.ITERATIONS),
+            self.ITERATIONS,
+        )
+        np.testing.assert_array_equal(found.iterations, expected)
+        np.testing.assert_array_equal(found.iterations_to_90, without.iterations_to_90)
+
+    @parameterized.parameters(1, 3)
+    def test_a_plateau(self, patience):
+        rate = lambda step: jnp.where(step < 4, 0.01, 0.0)  # noqa: E731
+        found = self.run_layered(StoppingRule(patience=patience), optimizer=optax.sgd(rate))
+        # Four updates lower the loss, so iterations 0 to 4 improve on what was before.
+        np.testing.assert_array_equal(found.iterations, [5 + patience] * 5)
+        np.testing.assert_array_less(np.diff(found.loss_trace[:, :5]), 0)
+
+    def test_a_loss_of_nan_is_a_plateau(self):
+        found = self.run_layered(
+            StoppingRule(score=1.0, patience=3), penalty=lambda point, image: jnp.nan
+        )
+        np.testing.assert_array_equal(found.iterations, [3] * 5)
+
+    @parameterized.parameters((None, 15), (StoppingRule(score=0.9), 4))
+    def test_the_loop_ends_when_all_are_finished(self, rule, expected):
+        """As in `ConfidenceReachedTest`: 0.9 is reached after 2 and 3 updates."""
+        calls = []
+
+        def apply_fn(params, images):
+            jax.debug.callback(lambda: calls.append(None))
+            return flat(images)[:, :1] * np.array([9.0, 0.0], np.float32)
+
+        found = attack(
+            apply_fn,
+            None,
+            np.array([0.05, 0.0]).reshape(2, 1, 1, 1),
+            np.zeros(2, int),
+            keys(2),
+            Settings(optax.sgd(0.1 / 9), 15, negative_score, stop=rule),
+        )
+        jax.effects_barrier()
+        self.assertEqual(found.iterations.max(), expected)
+        self.assertLen(calls, expected + 2)  # Two to show the clones as they are.
+        np.testing.assert_array_equal(found.iterations, [3, 4] if rule else [15, 15])
+
+    @parameterized.parameters(
+        ({}, "needs a score or a patience"),
+        ({"score": 0.0}, "score must be above 0 and at most 1, but is 0.0"),
+        ({"score": 1.01}, "score must .* is 1.01"),
+        ({"score": float("nan")}, "score must .* is nan"),
+        ({"patience": 0}, "patience must be at least 1 iteration, but is 0"),
+        ({"score": 0.9, "patience": -2}, "patience must .* is -2"),
+    )
+    def test_refuses_a_rule_that_means_nothing(self, limits, message):
+        with self.assertRaisesRegex(ValueError, message):
+            StoppingRule(**limits)
 
 
 class ModelsAndSpacesTest(parameterized.TestCase):

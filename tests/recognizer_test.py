@@ -66,6 +66,61 @@ class FormulationsTest(parameterized.TestCase):
                 self.assertEqual("reduce_window" in program, windowed)
 
 
+class Bfloat16Test(parameterized.TestCase):
+    @parameterized.parameters(recognizer.plain, recognizer.fast_on_cpu)
+    def test_rounds_inside_and_is_float32_outside(self, formulation):
+        params = weights(3, 16, 16, 1)
+        images = np.random.default_rng(1).uniform(size=(4, 16, 16, 1)).astype(np.float32)
+        inside = []
+
+        def recorded(params, images):
+            outputs = formulation(params, images)
+            inside.extend(jax.tree.leaves((params, images, outputs)))
+            return outputs
+
+        @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+        def everything(params, images):
+            results = []
+            for model in (recognizer.in_bfloat16(recorded), formulation):
+
+                def score(images, model=model):
+                    outputs = model(params, images)
+                    return jnp.sum(jax.nn.log_softmax(outputs[0])[:, 1]), outputs
+
+                gradient, outputs = jax.grad(score, has_aux=True)(images)
+                results.append((*outputs, gradient))
+            return results
+
+        found, expected = everything(params, images)
+        self.assertEqual({leaf.dtype for leaf in inside}, {jnp.dtype(jnp.bfloat16)})
+        for one, other in zip(found, expected, strict=True):
+            self.assertEqual(one.dtype, jnp.float32)
+            self.assertTrue(np.isfinite(one).all())
+            self.assertEqual(one.shape, other.shape)
+        # Seven layers, each of which rounds to 8 bits.
+        np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=0.03 * np.ptp(expected[0]))
+        self.assertGreater(np.abs(found[0] - expected[0]).max(), 0)
+        one, other = (np.reshape(gradient, (4, -1)) for gradient in (found[2], expected[2]))
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        np.testing.assert_array_less(0.9, np.sum(one * other, 1) / lengths)
+
+    def test_any_model_whose_parameters_are_arrays(self):
+        def apply_fn(params, images):
+            scale, (shift, order) = params["scale"], params["rest"]
+            self.assertEqual([scale.dtype, shift.dtype], [jnp.bfloat16] * 2)
+            self.assertEqual(order.dtype, jnp.int32)
+            return (images.reshape(len(images), -1) * scale + shift)[:, order]
+
+        params = {
+            "scale": np.float32([1, 2, 4]),
+            "rest": (jnp.full(3, 1 / 3), np.array([2, 0, 1], np.int32)),
+        }
+        images = np.float32([[0.25, 0.5, 1.0]]).reshape(1, 3, 1, 1)
+        found = recognizer.in_bfloat16(apply_fn)(params, images)
+        self.assertEqual(found.dtype, jnp.float32)
+        np.testing.assert_allclose(found, [[4 + 1 / 3, 0.25 + 1 / 3, 1 + 1 / 3]], rtol=2**-7)
+
+
 class RecognizerTest(parameterized.TestCase):
     @parameterized.parameters((2041, 1), (2046, 3))
     def test_layers_of_the_paper(self, classes, channels):

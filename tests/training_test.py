@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax import recognizer, storage, training, transforms
+from mia_jax import recognizer, sharding, storage, training, transforms
 from mia_jax.training import Photographs, Settings
 
 SHAPE, CLASSES = (16, 16, 1), 3
@@ -51,8 +51,13 @@ class Streamed:
         return self._images[indices]
 
 
-@functools.cache
 def fresh():
+    """The state before the first step, in buffers of its own, as `train_step` uses them up."""
+    return jax.tree.map(jnp.copy, drawn())
+
+
+@functools.cache
+def drawn():
     """The state before the first step; the weights from numpy, as `init` takes long to compile."""
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), CLASSES, SHAPE))
@@ -75,7 +80,7 @@ def trees_equal(one, other):
 class BatchesTest(parameterized.TestCase):
     @parameterized.parameters((12, 4), (7, 3), (5, 5), (3, 32))
     def test_every_epoch_shows_each_photograph_once(self, count, size):
-        batch = training.batches(numbered(count), size, seed=0)
+        batch = training.batches(numbered(count), size, seed=0, mesh=sharding.make_mesh())
         labels = [np.asarray(batch(step)[1]) for step in range(3 * count)]
         self.assertEqual({len(one) for one in labels}, {min(size, count)})
         epochs = np.concatenate(labels)[: 3 * count].reshape(3, count)
@@ -84,12 +89,12 @@ class BatchesTest(parameterized.TestCase):
         self.assertGreater(len({tuple(epoch) for epoch in epochs}), 1)
 
     def test_a_batch_depends_on_its_step_only(self):
-        every = training.batches(numbered(10), 4, seed=3)
+        every = training.batches(numbered(10), 4, seed=3, mesh=sharding.make_mesh())
         labels = [np.asarray(every(step)[1]) for step in range(8)]
-        resumed = training.batches(numbered(10), 4, seed=3)
+        resumed = training.batches(numbered(10), 4, seed=3, mesh=sharding.make_mesh())
         for step in (7, 2, 5):
             np.testing.assert_array_equal(resumed(step)[1], labels[step])
-        other = training.batches(numbered(10), 4, seed=4)
+        other = training.batches(numbered(10), 4, seed=4, mesh=sharding.make_mesh())
         self.assertFalse(all((other(step)[1] == labels[step]).all() for step in range(8)))
 
     @parameterized.parameters(False, True)
@@ -100,7 +105,7 @@ class BatchesTest(parameterized.TestCase):
             np.array([8, 2, 5, 7, 1]),
             np.array([80, 20, 50, 70, 10], np.int32),
         )
-        batch = training.batches(some, 2, seed=0)
+        batch = training.batches(some, 2, seed=0, mesh=sharding.make_mesh())
         seen = set()
         for step in range(5):
             images, labels = batch(step)
@@ -114,7 +119,10 @@ class BatchesTest(parameterized.TestCase):
         memory = numbered(9)
         streamed = memory._replace(images=Streamed(memory.images))
         for step in range(4):
-            one, other = (training.batches(p, 4, seed=1)(step) for p in (memory, streamed))
+            one, other = (
+                training.batches(p, 4, seed=1, mesh=sharding.make_mesh())(step)
+                for p in (memory, streamed)
+            )
             self.assertTrue(trees_equal(one, other))
 
 
@@ -148,18 +156,20 @@ class TrainStepTest(parameterized.TestCase):
             return jax.value_and_grad(loss)(params)
 
         value, slope = gradient(state.params)
+        before = jax.tree.map(np.asarray, state.params)
+        state = jax.tree.map(jnp.copy, state)
         after, reported = training.train_step(state, images, labels, jax.random.key(1), QUICK)
         self.assertAlmostEqual(float(reported), float(value), places=4)
         self.assertEqual(int(after.step), 1)
         # Adam's first step is the rate, against the sign of each derivative that is not tiny.
-        trees = jax.tree.map(np.asarray, (state.params, after.params, slope))
+        trees = jax.tree.map(np.asarray, (before, after.params, slope))
         for old, new, derivative in zip(*map(jax.tree.leaves, trees), strict=True):
             clear = np.abs(derivative) > 1e-3
             np.testing.assert_allclose(
                 (new - old)[clear], -3e-3 * np.sign(derivative)[clear], rtol=0.02
             )
         self.assertGreater(np.count_nonzero(np.abs(trees[2]["L7"]["kernel"]) > 1e-3), 100)
-        self.assertTrue(trees_equal(after.best_params, state.params))
+        self.assertTrue(trees_equal(after.best_params, before))
 
     def test_views_change_with_the_step_and_the_key(self):
         settings = Settings(batch_size=6, augmentation=transforms.ViewRange(brightness=0.3))
@@ -177,7 +187,9 @@ class TrainStepTest(parameterized.TestCase):
 
 class RoundsTest(parameterized.TestCase):
     def run_rounds(self, state, settings=QUICK, photographs=None, held_out=None):
-        batch = training.batches(photographs or separable(12), settings.batch_size, seed=0)
+        batch = training.batches(
+            photographs or separable(12), settings.batch_size, seed=0, mesh=sharding.make_mesh()
+        )
         return training.rounds(
             state, batch, held_out or separable(6, seed=1), jax.random.key(2), settings
         )

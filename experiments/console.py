@@ -1,0 +1,100 @@
+"""How a binary talks to its user: log lines, progress, and one sentence for a mistake."""
+
+import errno
+import logging as stdlib_logging
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from absl import app, logging
+from tqdm import tqdm
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a binary: one clear sentence and a non-zero exit for a user's mistake.
+
+    Args:
+      main: What to do once the flags are parsed.
+    """
+
+    def guarded(arguments: list[str]) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+        logging.set_verbosity(logging.INFO)
+        logging.use_absl_handler()
+        logging.get_absl_handler().addFilter(_worth_reading)
+        try:
+            if len(arguments) > 1:
+                raise ValueError(f"{arguments[1]!r} is not a flag: flags look like --name=value")
+            main()
+        except KeyboardInterrupt:
+            _end("interrupted: run the same command again to go on from the last saved step", 130)
+        except (ValueError, FileNotFoundError) as error:
+            _end(str(error), 2)
+        except OSError as error:
+            _end(_explain(error), 1)
+
+    app.run(guarded)
+
+
+def _worth_reading(record: stdlib_logging.LogRecord) -> bool:
+    """Drops what other packages log, a dozen lines for each checkpoint, but not their warnings."""
+    ours = pathlib.Path(record.pathname).parent.name in ("experiments", "mia_jax")
+    return ours or record.levelno > stdlib_logging.INFO
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Makes SIGTERM end a run as Ctrl-C does."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _end(message: str, status: int) -> NoReturn:
+    """Says one line and exits."""
+    logging.flush()
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _explain(error: OSError) -> str:
+    """Puts an error of the file system in one sentence."""
+    where = f" at {error.filename}" if error.filename else ""
+    causes = {
+        errno.ENOSPC: "the disk is full",
+        errno.EROFS: "the disk is read-only",
+        errno.EACCES: "writing is not permitted",
+        errno.EPERM: "writing is not permitted",
+    }
+    cause = causes.get(error.errno or 0, error.strerror or str(error))
+    return f"{cause}{where}: what was finished is kept; run the same command again when it is fixed"
+
+
+class _LogLines:
+    """A file that turns what is written to it into log lines."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            logging.info("%s", text.strip())
+
+    def flush(self) -> None:
+        logging.flush()
+
+
+def progress(total: int, initial: int, stage: str, unit: str) -> tqdm:
+    """Shows progress, rate and remaining time: a bar on a terminal, else a log line now and then.
+
+    Args:
+      total: How many units there are.
+      initial: How many are done already.
+      stage: What is going on.
+      unit: Of what.
+
+    Returns:
+      The bar; close it, or use it as a context manager.
+    """
+    common = {"total": total, "initial": initial, "desc": stage, "unit": unit}
+    if sys.stderr.isatty():
+        return tqdm(**common)
+    return tqdm(**common, file=_LogLines(), mininterval=10, miniters=1, ncols=90, ascii=True)

@@ -1,0 +1,207 @@
+"""What the benchmark measures against: PyTorch, ART, and the arithmetic of the paper's CNN.
+
+PyTorch and ART are imported by name when they are asked for: they are an extra, and computing on
+CPU is all that is asked of them.
+"""
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import recognizer
+
+RATE = 0.1  # Of every attack here.
+PACKAGES = ("torch", "art", "packaging")
+# The fastest of those tried on two cores; 100 images at once take a fifth longer.
+CHUNK = 20
+
+
+class Model(NamedTuple):
+    """Which of the paper's CNNs.
+
+    Attributes:
+      side: Height and width of the images.
+      channels: Of the images.
+      classes: Number of registered identities.
+    """
+
+    side: int
+    channels: int
+    classes: int
+
+
+def has_torch() -> bool:
+    """Tells whether PyTorch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def need(suite: str) -> None:
+    """Checks that PyTorch and ART are installed.
+
+    Args:
+      suite: What cannot do without.
+
+    Raises:
+      ValueError: If one is missing.
+    """
+    if any(importlib.util.find_spec(package) is None for package in PACKAGES):
+        raise ValueError(f"--suite={suite} needs PyTorch and ART: pip install -e '.[benchmark]'")
+
+
+def forward_flops(model: Model) -> int:
+    """Counts the arithmetic of one image's way forward, a multiply-add as two operations.
+
+    The gradient with respect to the image takes as many again. Biases, rectification and pooling
+    are not counted: they are below 2%.
+
+    Args:
+      model: Which CNN.
+
+    Returns:
+      The floating point operations of convolutions and matrix products.
+    """
+    side, inputs, flops = model.side, model.channels, 0
+    for size, features in zip(recognizer.KERNELS, recognizer.CHANNELS, strict=True):
+        flops += 2 * size**2 * inputs * features * side**2
+        side, inputs = side // 2, features
+    inputs *= side**2
+    for outputs in (recognizer.UNITS, recognizer.UNITS, model.classes):
+        flops += 2 * inputs * outputs
+        inputs = outputs
+    return flops
+
+
+def paper_cnn(model: Model) -> Any:
+    """Builds the paper's CNN in PyTorch, channels last: half the time of its default layout.
+
+    Args:
+      model: Which CNN.
+
+    Returns:
+      A `torch.nn.Module` from images `[n, channels, side, side]` to logits.
+    """
+    torch = importlib.import_module("torch")
+    nn = torch.nn
+    layers, inputs = [], model.channels
+    for size, features in zip(recognizer.KERNELS, recognizer.CHANNELS, strict=True):
+        layers += [nn.Conv2d(inputs, features, size, padding=size // 2), nn.ReLU(), nn.MaxPool2d(2)]
+        inputs = features
+    layers.append(nn.Flatten())
+    inputs *= (model.side // 2 ** len(recognizer.KERNELS)) ** 2
+    for _ in range(2):
+        layers += [nn.Linear(inputs, recognizer.UNITS), nn.ReLU()]
+        inputs = recognizer.UNITS
+    layers.append(nn.Linear(inputs, model.classes))
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def _photographs(model: Model, count: int) -> Any:
+    """Draws images in PyTorch."""
+    torch = importlib.import_module("torch")
+    images = torch.rand(count, model.channels, model.side, model.side)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def torch_attack(model: Model, restarts: int, iterations: int) -> Callable[[], None]:
+    """Prepares gradient descent on the cross-entropy, pixels clipped, weights frozen.
+
+    Args:
+      model: Which CNN.
+      restarts: How many images descend.
+      iterations: How far.
+
+    Returns:
+      Runs all iterations of all restarts.
+    """
+    torch = importlib.import_module("torch")
+    net = paper_cnn(model).eval().requires_grad_(False)
+
+    def step(images: Any) -> Any:
+        images = images.detach().requires_grad_(True)
+        label = torch.full((len(images),), 3)
+        loss = torch.nn.functional.cross_entropy(net(images), label, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, images)
+        return (images.detach() - RATE * gradient).clamp_(0, 1)
+
+    chunks = list(torch.split(_photographs(model, restarts), CHUNK))
+
+    def run() -> None:
+        for _ in range(iterations):
+            chunks[:] = [step(chunk) for chunk in chunks]
+
+    return run
+
+
+def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callable[[], None]:
+    """Prepares training by Adam on the cross-entropy of one batch.
+
+    Args:
+      model: Which CNN.
+      batch: Photographs in it.
+      rate: Adam's.
+      steps: How many to take.
+
+    Returns:
+      Takes the steps.
+    """
+    torch = importlib.import_module("torch")
+    net, images = paper_cnn(model).train(), _photographs(model, batch)
+    labels = torch.arange(batch) % model.classes
+    # Fused, its fastest: with 2,041 classes the weights take as long to update as to differentiate.
+    adam = torch.optim.Adam(net.parameters(), rate, fused=True)
+
+    def run() -> None:
+        for _ in range(steps):
+            adam.zero_grad()
+            torch.nn.functional.cross_entropy(net(images), labels).backward()
+            adam.step()
+
+    return run
+
+
+def art_attack(model: Model, targets: np.ndarray, iterations: int) -> Callable[[], None]:
+    """Prepares ART's MIFace on logits, its stronger form, with one batch of all restarts.
+
+    MIFace goes on with a restart while its cost is below the threshold, so that an infinite one
+    makes it take every iteration. It differentiates once for each distinct label. The weights are
+    frozen: by default ART would compute their gradients too, and drop them.
+
+    Args:
+      model: Which CNN.
+      targets: `[restarts]`: the targeted classes.
+      iterations: How many.
+
+    Returns:
+      Runs all iterations of all restarts.
+    """
+    torch = importlib.import_module("torch")
+    classification = importlib.import_module("art.estimators.classification")
+    inversion = importlib.import_module("art.attacks.inference.model_inversion")
+    shape = (model.channels, model.side, model.side)
+    classifier = classification.PyTorchClassifier(
+        model=paper_cnn(model).eval().requires_grad_(False),
+        loss=torch.nn.CrossEntropyLoss(),
+        input_shape=shape,
+        nb_classes=model.classes,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+    attack = inversion.MIFace(
+        classifier,
+        max_iter=iterations,
+        window_length=1,
+        threshold=math.inf,
+        learning_rate=RATE,
+        batch_size=len(targets),
+        verbose=False,
+    )
+    seeds = np.random.default_rng(0).random((len(targets), *shape), np.float32)
+
+    def run() -> None:
+        attack.infer(seeds, targets)
+
+    return run

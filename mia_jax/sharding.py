@@ -1,0 +1,195 @@
+"""One mesh for everything: items of work, or photographs of a batch, spread over its devices.
+
+The attack needs no talk between devices: every device runs whole chunks of restarts, each of the
+same size, whatever the number of devices. So a restart's clone is the same on one device as on a
+thousand. Training averages gradients over the mesh.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+ITEMS, CLASSES = "items", "classes"
+
+
+def make_mesh(class_shards: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Arranges the devices of all processes.
+
+    Args:
+      class_shards: Over how many devices the recognizer's last layer is split, class by class; the
+        other devices take other work.
+      devices: Which devices; all by default.
+
+    Returns:
+      A mesh with the axes "items" and "classes".
+
+    Raises:
+      ValueError: If the devices do not divide into such groups.
+    """
+    found = list(devices or jax.devices())
+    if class_shards < 1 or len(found) % class_shards:
+        raise ValueError(
+            f"class_shards={class_shards} does not divide the {len(found)} devices: give one of "
+            f"{[n for n in range(1, len(found) + 1) if len(found) % n == 0]}"
+        )
+    return Mesh(np.array(found).reshape(-1, class_shards), (ITEMS, CLASSES))
+
+
+def width(mesh: Mesh) -> int:
+    """Returns how many items of work the mesh does at a time."""
+    return mesh.shape[ITEMS]
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Copies arrays to every device.
+
+    Args:
+      mesh: From `make_mesh`.
+      tree: A pytree of arrays, the same in every process.
+
+    Returns:
+      The same, on all devices of the mesh.
+    """
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def place_recognizer(mesh: Mesh, params: Any) -> Any:
+    """Copies a recognizer to every device, its last layer split over the axis "classes".
+
+    Args:
+      mesh: From `make_mesh`.
+      params: Weights as `recognizer.init` gives them.
+
+    Returns:
+      The weights on the mesh.
+
+    Raises:
+      ValueError: If the classes do not divide by the number of shards.
+    """
+    shards, classes = mesh.shape[CLASSES], params["L7"]["bias"].shape[0]
+    if classes % shards:
+        raise ValueError(
+            f"class_shards={shards} does not divide the recognizer's {classes} classes"
+        )
+    last = {"kernel": PartitionSpec(None, CLASSES), "bias": PartitionSpec(CLASSES)}
+    return {
+        layer: {
+            name: jax.device_put(
+                array,
+                NamedSharding(mesh, last[name] if layer == "L7" else PartitionSpec()),
+            )
+            for name, array in arrays.items()
+        }
+        for layer, arrays in params.items()
+    }
+
+
+def item_by_item(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets every device of the mesh do one item of work.
+
+    Args:
+      mesh: From `make_mesh`.
+      function: `(shared, *item) -> results`, pytrees of arrays.
+
+    Returns:
+      A compiled `(shared, *items) -> results` where items and results have a leading axis of
+      `width(mesh)`, sharded over the mesh, and `shared` is as `replicate` gives it.
+    """
+
+    def one(shared: Any, *items: Any) -> Any:
+        results = function(shared, *jax.tree.map(lambda array: array[0], items))
+        return jax.tree.map(lambda array: array[None], results)
+
+    def all_items(shared: Any, *items: Any) -> Any:
+        specs = (PartitionSpec(), *[PartitionSpec(ITEMS)] * len(items))
+        # Only the items are divided by hand: XLA divides the classes as the weights are.
+        mapped = jax.shard_map(
+            one,
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec(ITEMS),
+            axis_names={ITEMS},
+            check_vma=False,
+        )
+        return mapped(shared, *items)
+
+    return jax.jit(all_items)
+
+
+def spread(mesh: Mesh, values: np.ndarray) -> jax.Array:
+    """Gives every device its own row.
+
+    Args:
+      mesh: From `make_mesh`.
+      values: `[width, ...]`, the same in every process.
+
+    Returns:
+      The values, sharded over the items of the mesh.
+    """
+    place = NamedSharding(mesh, PartitionSpec(ITEMS))
+    return jax.make_array_from_callback(values.shape, place, lambda index: values[index])
+
+
+def spread_parts(mesh: Mesh, tree: Any) -> Any:
+    """Puts together what each process read for its own devices.
+
+    Args:
+      mesh: From `make_mesh`.
+      tree: A pytree of arrays `[n, ...]`: this process's rows, as many as every other's.
+
+    Returns:
+      Arrays `[processes * n, ...]`, sharded over the items of the mesh.
+    """
+    place = NamedSharding(mesh, PartitionSpec(ITEMS))
+    return jax.tree.map(lambda part: jax.make_array_from_process_local_data(place, part), tree)
+
+
+def here(tree: Any) -> Any:
+    """Returns this process's copy of replicated arrays, on one of its devices."""
+    return jax.tree.map(lambda array: array.addressable_data(0), tree)
+
+
+def rows_here(tree: Any) -> Iterator[tuple[int, Any]]:
+    """Reads the rows that the devices of this process hold.
+
+    Args:
+      tree: A pytree of arrays, sharded over the items of the mesh.
+
+    Yields:
+      The number of a row, and that row of each array, in host memory.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    for shards in zip(*[_own_shards(leaf) for leaf in leaves], strict=True):
+        row = shards[0].index[0].start or 0
+        yield row, jax.tree.unflatten(structure, [np.asarray(s.data)[0] for s in shards])
+
+
+def _own_shards(array: jax.Array) -> list[Any]:
+    """Returns this process's shards of an array, each once, in the order of their rows."""
+    shards = [shard for shard in array.addressable_shards if shard.replica_id == 0]
+    return sorted(shards, key=lambda shard: shard.index[0].start or 0)
+
+
+def from_first_process(values: np.ndarray) -> np.ndarray:
+    """Lets every process know what the first one does, and waits for all of them.
+
+    Args:
+      values: Numbers; the same shape in every process.
+
+    Returns:
+      Those of the first process.
+    """
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until every process has come to the same place.
+
+    Args:
+      name: Of the place.
+    """
+    multihost_utils.sync_global_devices(name)
