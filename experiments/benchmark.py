@@ -3,19 +3,25 @@
 For example: python -m experiments.benchmark --suite=step,peers --json=benchmark.json
 
 All that a suite compares takes turns, round by round, so that whatever else the machine does hits
-all alike. Each `_ms` is the median over the rounds and each `_best_ms` the least; each `ratio` is
-the median of the ratios within a round, not the ratio of medians. An iteration of our attack is
-timed as the difference of two attacks of different length, so that start and final scoring do not
-count. PyTorch and ART compute on CPU.
+all alike. Each `_ms` is the median over the rounds and each `_best_ms` the least; each ratio is the
+median of the ratios within a round, not the ratio of medians. An iteration of our attack is timed
+as the difference of two attacks of different length, so that start and final scoring do not count.
+PyTorch and ART compute on CPU.
 
-step    one iteration of --restarts of the paper's attack, and one of PyTorch's; floor_ms is what
-        the CNN's forward pass and image gradient take at the speed of a large matrix product
-train   one training step, batch of 32, on 14 and on --classes classes
-peers   one iteration of ART's MIFace for one person, and for five in one batch
-scale   a fixed number of restarts on each of 1, 2, 4 and 8 virtual devices. They share the same
-        cores: ideal is a time in proportion to the devices, an efficiency of 1
-memory  peak memory of attacks with 200, 2,000 and 20,000 restarts, their results written chunk by
-        chunk and joined as experiments.attack does; more restarts must not take more
+step    one iteration of --restarts of the paper's attack, and of the same in PyTorch; ratio is
+        mia_jax / torch, below 1 where we are faster. floor_ms is what the CNN's forward pass and
+        image gradient take at the speed of a large matrix product; floor_ratio is mia_jax / floor.
+        first_iteration_s is tracing, compiling and two iterations.
+train   one training step, batch of 32, on 14 and on --classes classes; ratio as above, without
+        augmentation
+peers   one iteration of ART's MIFace for one person, and for five in one batch; the ratios are
+        art / mia_jax, above 1 where we are faster. Of --channels=3 unless that says 1.
+scale   --chunk restarts of a small CNN on each of 1, 2, 4 and 8 virtual devices. They share the
+        same cores: ideal is a time in proportion to the devices, an efficiency of 1.
+        restarts_per_second counts those that advance by one iteration.
+memory  peak resident memory of attacks of a small CNN with 200, 2,000 and 20,000 restarts, their
+        results written chunk by chunk and joined as experiments.attack does; bounded if the most
+        restarts take at most 64 MiB more than the least.
 """
 
 import contextlib
@@ -56,13 +62,12 @@ _CHUNK = flags.DEFINE_integer("chunk", 50, "Restarts that run side by side.", lo
 
 BATCH = 32
 FEW_CLASSES = 14
-PEOPLE = 5
 SHORT = 2  # Iterations; a loop of one would be compiled as none.
 PRODUCT = 2048
 SMALL = rivals.Model(32, 1, 16)
 DEVICES = (1, 2, 4, 8)
 MANY_RESTARTS = (200, 2_000, 20_000)
-MOST_MIB = 64  # That 20,000 restarts may take more than 200.
+MOST_MIB = 64  # That the most restarts may take more than the least.
 
 Sampler = Callable[[], float]
 
@@ -79,10 +84,11 @@ def each(run: Callable[[], Any]) -> Sampler:
     return lambda: milliseconds(run) / _ITERATIONS.value
 
 
-def take_turns(samplers: Mapping[str, Sampler]) -> dict[str, list[float]]:
-    """Measures everything once in each round, after one round that does not count.
+def take_turns(what: str, samplers: Mapping[str, Sampler]) -> dict[str, list[float]]:
+    """Measures everything once in each round, after round 0, which warms up and does not count.
 
     Args:
+      what: For the log.
       samplers: What measures, by name; in milliseconds.
 
     Returns:
@@ -95,7 +101,7 @@ def take_turns(samplers: Mapping[str, Sampler]) -> dict[str, list[float]]:
             spent = samplers[name]()
             if number >= 0:
                 times[name].append(spent)
-        logging.info("Round %d of %d", number + 1, _ROUNDS.value)
+        logging.info("%s: round %d of %d", what, number + 1, _ROUNDS.value)
     return times
 
 
@@ -135,26 +141,27 @@ def difference(short: Callable[[], Any], long: Callable[[], Any]) -> Sampler:
     return sample
 
 
-def our_attack(model: rivals.Model, people: int, iterations: int) -> Callable[[], Any]:
-    """Prepares the paper's attack: infomax loss, plain gradient descent on the pixels."""
+def our_attacks(model: rivals.Model, people: int) -> list[Callable[[], Any]]:
+    """Prepares the paper's attack in two lengths: infomax loss, plain descent on the pixels."""
     restarts, chunk = _RESTARTS.value, min(_CHUNK.value, _RESTARTS.value)
     if restarts % chunk:
         raise ValueError(f"--restarts={restarts} is no multiple of --chunk={chunk}")
-    settings = inversion.Settings(optax.sgd(rivals.RATE), iterations)
     shape = (model.side, model.side, model.channels)
-
-    @jax.jit
-    def attack(params: Any, chunks: Any) -> inversion.Clones:
-        invert = functools.partial(inversion.invert, recognizer.logits, params, settings=settings)
-        return jax.lax.map(lambda one: invert(*one), chunks)
-
     params = recognizer.init(jax.random.key(0), model.classes, shape)
     numbers = jnp.arange(restarts)
     keys = inversion.restart_keys(jax.random.key(1), 0, numbers)
     rows = (jax.random.uniform(jax.random.key(2), (restarts, *shape)), numbers % people, keys)
     chunks = jax.tree.map(lambda array: array.reshape(-1, chunk, *array.shape[1:]), rows)
     jax.block_until_ready((params, chunks))
-    return lambda: attack(params, chunks)
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def attack(params: Any, chunks: Any, iterations: int) -> inversion.Clones:
+        settings = inversion.Settings(optax.sgd(rivals.RATE), iterations)
+        invert = functools.partial(inversion.invert, recognizer.logits, params, settings=settings)
+        return jax.lax.map(lambda one: invert(*one), chunks)
+
+    lengths = (SHORT, SHORT + _ITERATIONS.value)
+    return [functools.partial(attack, params, chunks, length) for length in lengths]
 
 
 def our_training(model: rivals.Model, settings: training.Settings) -> Sampler:
@@ -187,15 +194,12 @@ def measure_step() -> dict[str, Any]:
     iterations, restarts = _ITERATIONS.value, _RESTARTS.value
     for name, model in models(_CLASSES.value).items():
         flops = 2 * rivals.forward_flops(model) * restarts
-        short = our_attack(model, 1, SHORT)
+        short, long = our_attacks(model, 1)
         first = milliseconds(short) / 1e3
-        samplers = {
-            "mia_jax": difference(short, our_attack(model, 1, SHORT + iterations)),
-            "floor": floor(flops),
-        }
+        samplers = {"mia_jax": difference(short, long), "floor": floor(flops)}
         if rivals.has_torch():
             samplers["torch"] = each(rivals.torch_attack(model, restarts, iterations))
-        times = take_turns(samplers)
+        times = take_turns(f"step, {name}", samplers)
         results[name] = {
             "torch_ms": None,
             **summary(times),
@@ -223,8 +227,9 @@ def measure_train() -> dict[str, Any]:
                 rate = still.learning_rate
                 steps = rivals.torch_training(model, BATCH, rate, _ITERATIONS.value)
                 samplers["torch"] = each(steps)
-            times = take_turns(samplers)
-            results[f"{name}_classes_{classes}"] = {
+            name = f"{name}_classes_{classes}"
+            times = take_turns(f"train, {name}", samplers)
+            results[name] = {
                 "torch_ms": None,
                 **summary(times),
                 "ratio": ratio(times, "mia_jax", "torch"),
@@ -235,17 +240,15 @@ def measure_train() -> dict[str, Any]:
 def measure_peers() -> dict[str, Any]:
     """Measures ART."""
     *_, model = models(_CLASSES.value).values()
-    iterations = _ITERATIONS.value
     samplers = {}
-    for label, people in (("", 1), ("_five_labels", PEOPLE)):
+    for ours, other, people in (
+        ("mia_jax", "art_one_label", 1),
+        ("mia_jax_five_labels", "art_five_labels", 5),
+    ):
         targets = np.arange(_RESTARTS.value) % people
-        lengths = (SHORT, SHORT + iterations)
-        attacks = [our_attack(model, people, length) for length in lengths]
-        samplers[f"mia_jax{label}"] = difference(*attacks)
-        samplers[f"art{label or '_one_label'}"] = each(
-            rivals.art_attack(model, targets, iterations)
-        )
-    times = take_turns(samplers)
+        samplers[ours] = difference(*our_attacks(model, people))
+        samplers[other] = each(rivals.art_attack(model, targets, _ITERATIONS.value))
+    times = take_turns("peers", samplers)
     return {
         "art_one_label_ratio": ratio(times, "art_one_label", "mia_jax"),
         "art_five_labels_ratio": ratio(times, "art_five_labels", "mia_jax_five_labels"),
@@ -328,7 +331,7 @@ def measure_scale() -> list[dict[str, Any]]:
         for count in DEVICES:
             process = stack.enter_context(start_process("scale_process()", count))
             samplers[f"{count}"] = functools.partial(answer, process)
-        times = take_turns(samplers)
+        times = take_turns("scale", samplers)
     rows = []
     for count in DEVICES:
         spent, restarts = times[f"{count}"], count * _CHUNK.value
@@ -396,18 +399,7 @@ def about() -> dict[str, Any]:
         processor = information.split("model name")[1].split("\n")[0].strip("\t :")
     settings = ("suite", "rounds", "iterations", "classes", "restarts", "chunk", "image_size")
     return {
-        "definitions": {
-            "_ms": "median over the rounds, of one iteration or step",
-            "_best_ms": "least over the rounds",
-            "step, train: ratio": "mia_jax / torch, below 1 where we are faster",
-            "step: floor_ratio": "mia_jax / floor",
-            "peers: art_..._ratio": "art / mia_jax, above 1 where we are faster",
-            "every ratio": "the median of the ratios within a round",
-            "first_iteration_s": f"tracing, compiling and {SHORT} iterations",
-            "restarts_per_second": "restarts that advance by one iteration in a second",
-            "efficiency": "restarts_per_second against one device; all share the same cores",
-            "peak_..._mib": "resident memory of a fresh process",
-        },
+        "definitions": (__doc__ or "").splitlines(),
         "settings": {name: flags.FLAGS[name].value for name in settings},
         "versions": versions,
         "commit": provenance.commit(),
@@ -425,14 +417,11 @@ def show(suite: str, figures: Any) -> None:
         figures = {"": figures}
     text = lambda value: f"{value:.4g}" if isinstance(value, float) else str(value)  # noqa: E731
     widths = [max(len(title), 12) for title in figures]
-    rows = [(f"{suite}", *figures)]
-    names = next(iter(figures.values()))
-    rows += [(name, *[text(column[name]) for column in figures.values()]) for name in names]
-    print()
+    rows = [(f"\n{suite:<28}", *figures)]
+    for name in next(iter(figures.values())):
+        rows.append((f"{name:<28}", *[text(column[name]) for column in figures.values()]))
     for name, *cells in rows:
-        print(
-            f"{name:<32}", *[f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
-        )
+        print(name, *[cell.rjust(width) for cell, width in zip(cells, widths, strict=True)])
 
 
 def main() -> None:

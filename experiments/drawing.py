@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments import experiment
-from mia_jax import evaluation, faces, figures, protocol, storage
+from mia_jax import evaluation, faces, figures, protocol, report, storage
 from mia_jax.storage import WorkDirectory
 
 GRID = 25
@@ -33,7 +33,7 @@ def draw(
     result: Mapping[str, Any],
     people: Mapping[str, evaluation.Examined],
 ) -> dict[str, bytes]:
-    """Draws every figure of the report.
+    """Draws every figure of the report, of the most exposed people.
 
     Args:
       workdir: The work directory.
@@ -47,6 +47,8 @@ def draw(
     """
     drawn, traces, portraits, seeds, iterations = {}, {}, [], [], np.zeros(0)
     for i, (name, row) in enumerate(result["identities"].items()):
+        if row["exposure_rank"] > report.PORTRAYED:
+            continue
         path, seen = workdir.clones_of(name), people[name].clones
         clones = storage.map_array(path, "clones")
         photographs = experiment.photographs_of(loaded, name, roles.training)
@@ -66,7 +68,7 @@ def draw(
         traces[name] = held(storage.map_array(path, "loss_trace"))
         iterations = storage.map_array(path, "trace_iterations")
         seeds.append(storage.map_array(path, "seed")[0])
-    curves = {name: row["cmc"] for name, row in result["identities"].items()}
+    curves = {name: result["identities"][name]["cmc"] for name in traces}
     mean, null = result["mean"]["cmc"], result["mean"]["null"]
     drawn["cmc"] = figures.cmc_curves(
         curves,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 DASH = "\N{EN DASH}"
+PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
 PICTURES = ("seed", "cmc", "best_clones", "training_curves", "loss_traces")
 
 # Below this share of real photographs named right, an evaluator cannot clear a model of leaking.
@@ -55,7 +56,7 @@ def render(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
             "cost", "seconds", "versions", "commit", "flags" and "dataset". An absent, null or NaN
             number is printed as an en dash.
         pictures: PNG files by name: those in `PICTURES`, and "clones_<i>" for the i-th of
-            `evaluation["identities"]`, from 0.
+            `evaluation["identities"]`, from 0, of the `PORTRAYED` most exposed.
 
     Returns:
         The HTML text of the page.
@@ -65,13 +66,16 @@ def render(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
     """
     people = _people(evaluation)
     missing = [
-        name for name in (*PICTURES, *(person.picture for person in people)) if name not in pictures
+        name
+        for name in (*PICTURES, *(person.picture for person in people[:PORTRAYED]))
+        if name not in pictures
     ]
     if missing:
         raise ValueError(f"pictures lacks {', '.join(sorted(missing))}; got {sorted(pictures)}.")
     return _template().render(
         evaluation=evaluation,
         people=people,
+        portrayed=people[:PORTRAYED],
         pictures={name: _data_uri(data) for name, data in pictures.items()},
         classes=_classes(evaluation),
         clones=_clones(evaluation),

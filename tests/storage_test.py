@@ -1,6 +1,8 @@
+import itertools
 import math
 import os
 import pathlib
+import resource
 import shutil
 import stat
 import tempfile
@@ -12,6 +14,7 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from mia_jax import storage
 
@@ -240,6 +243,191 @@ class ArraysTest(StorageTest):
     def test_missing(self):
         with self.assertRaisesRegex(FileNotFoundError, "none.npz"):
             storage.read_arrays(self.root / "none.npz")
+
+
+USED = {
+    "clones": np.random.default_rng(0).random((5, 4, 3, 1)).astype(np.float32),
+    "returned_best": np.array([True, False, True, True, False]),
+    "iterations": np.arange(5, dtype=np.int32),
+    "iterations_to_90": np.array([1, -1, 2, -1, 2**40]),
+    "no_rows": np.zeros((0, 4, 1), np.float32),
+    "no_columns": np.zeros((5, 0)),
+    "number": np.array(1.5),
+    "recipe": np.array('{"name": "paper", "rate": "Zoë"}'),
+    "nothing": np.array(""),
+    "names": np.array(["Zoë", "s2", "", "s4", "s5"]),
+}
+
+
+class MapArrayTest(StorageTest):
+    def setUp(self):
+        super().setUp()
+        self.path = self.root / "a.npz"
+
+    def test_every_array_in_use_is_as_read_arrays_gives_it(self):
+        storage.write_arrays(self.path, USED)
+        self.assertEqual(storage.names_of(self.path), list(USED))
+        for name, expected in storage.read_arrays(self.path).items():
+            found = storage.map_array(self.path, name)
+            np.testing.assert_array_equal(found, expected)
+            self.assertEqual(found.dtype, expected.dtype)
+            self.assertEqual(found.shape, expected.shape)
+        self.assertEqual(str(storage.map_array(self.path, "recipe")), str(USED["recipe"]))
+
+    @hypothesis.given(
+        npst.arrays(
+            st.sampled_from([np.float32, np.float64, np.int32, np.bool_, np.uint8, "<U3"]),
+            npst.array_shapes(min_dims=0, min_side=0, max_side=4),
+        )
+    )
+    @hypothesis.settings(max_examples=50, deadline=None)
+    def test_any_array(self, array):
+        storage.write_arrays(self.path, {"before": np.arange(3), "é": array})
+        found = storage.map_array(self.path, "é")
+        np.testing.assert_array_equal(found, array)
+        self.assertEqual((found.shape, found.dtype), (array.shape, array.dtype))
+
+    def test_an_array_whose_first_axis_varies_fastest(self):
+        """As a device whose layout differs may hand it out."""
+        array = np.asfortranarray(USED["clones"])
+        storage.write_arrays(self.path, {"a": array})
+        np.testing.assert_array_equal(storage.map_array(self.path, "a"), array)
+
+    def test_is_not_read_into_memory_and_not_writable(self):
+        storage.write_arrays(self.path, USED)
+        found = storage.map_array(self.path, "clones")
+        self.assertIsInstance(found, np.memmap)
+        with self.assertRaises(ValueError):
+            found[0] = 0
+
+    def test_outlives_the_file(self):
+        storage.write_arrays(self.path, USED)
+        found = storage.map_array(self.path, "clones")
+        self.path.unlink()
+        np.testing.assert_array_equal(found, USED["clones"])
+
+    def assert_refused(self, name, words):
+        with self.assertRaises(ValueError) as caught:
+            storage.map_array(self.path, name)
+        message = str(caught.exception)
+        self.assertRegex(message, r"a\.npz cannot be read \(.+\): delete it to redo it$")
+        self.assertIn(words, message)
+        self.assertNotIn("\n", message)
+
+    def test_compressed(self):
+        np.savez_compressed(self.path, a=np.ones(9))
+        self.assert_refused("a", "compressed")
+
+    def test_objects(self):
+        np.savez(self.path, a=np.array([{}], dtype=object))
+        self.assert_refused("a", "objects")
+
+    def test_names_the_array_that_is_not_there(self):
+        storage.write_arrays(self.path, {"a": np.ones(2)})
+        self.assert_refused("images", "images")
+
+    @parameterized.parameters("empty", "cut", "text", "npy", "directory", "header")
+    def test_damaged(self, how):
+        storage.write_arrays(self.path, {"a": np.arange(1000)})
+        content = self.path.read_bytes()
+        if how == "directory":
+            self.path.unlink()
+            self.path.mkdir()
+        elif how == "npy":
+            with self.path.open("wb") as file:
+                np.save(file, np.arange(3))
+        else:
+            self.path.write_bytes(
+                {
+                    "empty": b"",
+                    "cut": content[: len(content) // 2],
+                    "text": b"hello",
+                    "header": content.replace(b"\x93NUMPY", b"\x93DUMPY"),
+                }[how]
+            )
+        self.assert_refused("a", "")
+        if how != "header":
+            with self.assertRaisesRegex(ValueError, r"a\.npz cannot be read \(.+\): delete it"):
+                storage.names_of(self.path)
+
+    def test_missing(self):
+        with self.assertRaisesRegex(FileNotFoundError, "a.npz"):
+            storage.map_array(self.path, "a")
+        with self.assertRaisesRegex(FileNotFoundError, "a.npz"):
+            storage.names_of(self.path)
+
+
+class JoinArraysTest(StorageTest):
+    COMMON = ("recipe", "nothing", "number")
+    ROWS = tuple(sorted({*USED} - {*COMMON, "no_rows"}))
+
+    def parts(self, cuts=(0, 2, 3, 5)):
+        """Writes the arrays in use, cut in parts; returns the paths."""
+        paths = []
+        for number, (first, last) in enumerate(itertools.pairwise(cuts)):
+            rows = {name: USED[name][first:last] for name in self.ROWS}
+            common = {name: USED[name] for name in self.COMMON}
+            paths.append(self.root / "parts" / f"{number}.npz")
+            storage.write_arrays(paths[-1], {**rows, **common})
+        return paths
+
+    @parameterized.parameters(((0, 2, 3, 5),), ((0, 5),), ((0, 0, 5, 5),))
+    def test_writes_the_bytes_of_all_in_one(self, cuts):
+        whole = {name: USED[name] for name in (*self.ROWS, *self.COMMON)}
+        storage.write_arrays(self.root / "whole.npz", whole)
+        path = self.root / "joined" / "a.npz"
+        storage.join_arrays(path, self.parts(cuts), self.ROWS, self.COMMON)
+        found = storage.read_arrays(path)
+        self.assertEqual(list(found), list(whole))
+        for name, array in whole.items():
+            np.testing.assert_array_equal(found[name], array)
+            self.assertEqual(found[name].dtype, array.dtype)
+        self.assertEqual(path.read_bytes(), (self.root / "whole.npz").read_bytes())
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o644)
+
+    @parameterized.parameters("missing", "damaged", "lacking", "flipped")
+    def test_a_failing_part_leaves_no_file(self, how):
+        paths = self.parts()
+        if how == "missing":
+            paths[1].unlink()
+        elif how == "damaged":
+            paths[1].write_bytes(paths[1].read_bytes()[:500])
+        elif how == "lacking":
+            storage.write_arrays(paths[1], {"clones": USED["clones"]})
+        else:
+            content = paths[1].read_bytes()
+            row = USED["clones"][2].tobytes()
+            self.assertIn(row, content)
+            paths[1].write_bytes(content.replace(row, bytes(len(row))))
+        path = self.root / "joined" / "a.npz"
+        expected = FileNotFoundError if how == "missing" else ValueError
+        with self.assertRaisesRegex(expected, r"1\.npz"):
+            storage.join_arrays(path, paths, self.ROWS, self.COMMON)
+        self.assertEqual(self.names(path.parent), [])
+
+    def test_a_failing_write_leaves_the_old_file(self):
+        paths, path = self.parts(), self.root / "a.npz"
+        path.write_bytes(b"old")
+        error = OSError("No space left on device")
+        with mock.patch.object(os, "fsync", side_effect=error), self.assertRaises(OSError):
+            storage.join_arrays(path, paths, self.ROWS, self.COMMON)
+        self.assertEqual(path.read_bytes(), b"old")
+        self.assertEqual(self.names(), ["a.npz", "parts"])
+
+    def test_more_parts_than_a_process_may_have_open(self):
+        paths = []
+        for number in range(120):
+            paths.append(self.root / f"{number}.npz")
+            storage.write_arrays(paths[-1], {"a": np.full((1, 2), number)})
+        few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        in_use = len(list(pathlib.Path("/proc/self/fd").iterdir()))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 50, most))
+        try:
+            storage.join_arrays(self.root / "a.npz", paths, ["a"], [])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+        found = storage.read_arrays(self.root / "a.npz")["a"]
+        np.testing.assert_array_equal(found[:, 0], np.arange(120))
 
 
 class TableTest(StorageTest):

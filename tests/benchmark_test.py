@@ -1,0 +1,95 @@
+"""Runs the benchmark as a user does, with tiny settings; nothing here judges a time."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import rivals
+
+ROOT = pathlib.Path(__file__).parent.parent
+# PyTorch counts as missing wherever this runs.
+PROGRAM = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv[0] = "benchmark"
+runpy.run_module("experiments.benchmark", run_name="__main__", alter_sys=False)
+"""
+
+
+def run(*flags):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_step_without_pytorch(tmp_path):
+    path = tmp_path / "new" / "figures.json"
+    flags = ["--image_size=16", "--classes=7", "--restarts=4", "--chunk=2", "--channels=1"]
+    result = run(*flags, "--rounds=2", "--iterations=100", f"--json={path}")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "PyTorch is not installed" in result.stdout
+    assert "mia_jax_ms" in result.stdout
+
+    written = json.loads(path.read_text())
+    assert list(path.parent.iterdir()) == [path]
+    assert written["processor"]
+    assert written["cores"] >= 1
+    assert written["device"]
+    assert written["versions"]["jax"]
+    assert written["settings"]["classes"] == 7
+    assert list(written["step"]) == ["channels_1"]
+    figures = written["step"]["channels_1"]
+    assert figures.pop("torch_ms") is None
+    assert figures.pop("ratio") is None
+    assert set(figures) == {
+        "mia_jax_ms",
+        "mia_jax_best_ms",
+        "floor_ms",
+        "floor_best_ms",
+        "floor_ratio",
+        "gflop",
+        "peak_gflops",
+        "first_iteration_s",
+    }
+    assert all(value > 0 for value in figures.values())
+    assert figures["mia_jax_best_ms"] <= figures["mia_jax_ms"]
+
+    convolutions = 64_000 + 256_000 + 147_456 + 147_456
+    image = convolutions + 131_072 + 2_097_152 + 14_336
+    assert figures["gflop"] == pytest.approx(4 * 2 * image / 1e9)
+    floor = figures["gflop"] / figures["peak_gflops"] * 1e3
+    assert figures["floor_ms"] == pytest.approx(floor)
+
+
+@pytest.mark.parametrize(
+    ("channels", "first_layer"),
+    [(1, 2 * 5 * 5 * 1 * 5 * 128 * 128), (3, 2 * 5 * 5 * 3 * 5 * 128 * 128)],
+)
+def test_arithmetic_of_the_papers_cnn(channels, first_layer):
+    convolutions = first_layer + 16_384_000 + 9_437_184 + 9_437_184
+    products = 2 * (64 * 8 * 8 * 1024 + 1024 * 1024 + 1024 * 2041)
+    assert rivals.forward_flops(rivals.Model(128, channels, 2041)) == convolutions + products
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
+        (
+            "--suite=step,speed",
+            "--suite=step,speed: choose among step, train, peers, scale, memory",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(flag, words):
+    result = run(flag)
+    assert result.returncode == 2, result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == f"benchmark: {words}"
