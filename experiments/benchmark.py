@@ -6,7 +6,8 @@ All that a suite compares takes turns, round by round, so that whatever else the
 all alike. Each `_ms` is the median over the rounds and each `_best_ms` the least; each ratio is the
 median of the ratios within a round, not the ratio of medians. An iteration of our attack is timed
 as the difference of two attacks of different length, so that start and final scoring do not count.
-PyTorch and ART compute on CPU.
+PyTorch and ART compute on CPU. Leave the machine idle meanwhile: taking turns is not enough, since
+PyTorch's threads wait for each other and lose several times as much to other work as XLA's.
 
 step    one iteration of --restarts of the paper's attack, and of the same in PyTorch; ratio is
         mia_jax / torch, below 1 where we are faster. floor_ms is what the CNN's forward pass and
@@ -150,7 +151,8 @@ def our_attacks(model: rivals.Model, people: int) -> list[Callable[[], Any]]:
     params = recognizer.init(jax.random.key(0), model.classes, shape)
     numbers = jnp.arange(restarts)
     keys = inversion.restart_keys(jax.random.key(1), 0, numbers)
-    rows = (jax.random.uniform(jax.random.key(2), (restarts, *shape)), numbers % people, keys)
+    seeds = np.random.default_rng(0).random((restarts, *shape), np.float32)
+    rows = (jnp.asarray(seeds), numbers % people, keys)
     chunks = jax.tree.map(lambda array: array.reshape(-1, chunk, *array.shape[1:]), rows)
     jax.block_until_ready((params, chunks))
 
@@ -406,6 +408,7 @@ def about() -> dict[str, Any]:
         "processor": processor,
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "device": jax.devices()[0].device_kind,
+        "load_average": os.getloadavg()[0],  # At the start, over a minute; 0 is an idle machine.
     }
 
 

@@ -270,16 +270,18 @@ def join_arrays(
     """
     with _whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
-            pieces = [map_array(part, name) for part in parts]
+            # Not all parts at once: what is mapped and read counts as memory until it is let go.
+            lengths = [len(map_array(part, name)) for part in parts]
+            first = map_array(parts[0], name)
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 header = {
-                    "descr": np.lib.format.dtype_to_descr(pieces[0].dtype),
+                    "descr": np.lib.format.dtype_to_descr(first.dtype),
                     "fortran_order": False,
-                    "shape": (sum(len(piece) for piece in pieces), *pieces[0].shape[1:]),
+                    "shape": (sum(lengths), *first.shape[1:]),
                 }
                 np.lib.format.write_array_header_1_0(member, header)
-                for piece in pieces:
-                    member.write(np.ascontiguousarray(piece).tobytes())
+                for part in parts:
+                    member.write(map_array(part, name).tobytes())
         for name in common:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(map_array(parts[0], name)))

@@ -42,6 +42,7 @@ def test_step_without_pytorch(tmp_path):
     assert written["processor"]
     assert written["cores"] >= 1
     assert written["device"]
+    assert written["load_average"] >= 0
     assert written["versions"]["jax"]
     assert written["settings"]["classes"] == 7
     assert list(written["step"]) == ["channels_1"]
