@@ -1,0 +1,224 @@
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+from absl import flags
+from absl.testing import absltest, flagsaver, parameterized
+
+from experiments import attack, clones
+from mia_jax import protocol, storage, workload
+
+REGISTERED = ("0:2", "ann", "bob", "s1", "s2", "Zoë")
+ROLES = protocol.Protocol(
+    seed=0,
+    targeted=("s2", "ann"),
+    classes={"target": REGISTERED, "evaluator": ("ann", "s2", "s9")},
+    auxiliary=("s7",),
+    training={},
+    held_out={},
+)
+
+
+class FlagsTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.root = pathlib.Path(temporary.name)
+
+
+class ChosenTest(FlagsTest):
+    def chosen(self, identities):
+        with flagsaver.flagsaver(identities=identities):
+            return attack.chosen(ROLES)
+
+    @parameterized.parameters(
+        (None, ("s2", "ann")),
+        ("all", REGISTERED),
+        ("bob", ("bob",)),
+        ("s2,ann", ("s2", "ann")),
+        (" s2 , Zoë,, s2,", ("s2", "Zoë")),
+        ("1:3", ("ann", "bob")),
+        ("0:1", ("0:2",)),
+        ("0:6", REGISTERED),
+        ("5:6", ("Zoë",)),
+        # Who is called like a range is meant by it.
+        ("0:2", ("0:2",)),
+        ("0:2,s1", ("0:2", "s1")),
+    )
+    def test_who_is_asked_for(self, identities, expected):
+        self.assertEqual(self.chosen(identities), expected)
+
+    @parameterized.parameters("s1\nbob\n", "s1\nbob", "\n s1\t\r\n\r\nbob\r\ns1\r\n")
+    def test_a_file(self, content):
+        path = self.root / "people, some.txt"
+        path.write_bytes(content.encode())
+        self.assertEqual(self.chosen(str(path)), ("s1", "bob"))
+
+    @parameterized.parameters("2:2", "3:2", "0:7", "6:7", "10:20")
+    def test_no_such_range(self, identities):
+        with self.assertRaises(ValueError) as caught:
+            self.chosen(identities)
+        self.assertEqual(
+            str(caught.exception),
+            f"--identities={identities} is no range of the target's 6 classes: give FIRST:END with "
+            "0 <= FIRST < END <= 6",
+        )
+
+    @parameterized.parameters("nobody", "s1,nobody", "s9", "s7", "none/such/file.txt", "1:", "All")
+    def test_who_is_not_registered_is_named(self, identities):
+        stranger = identities.split(",")[-1]
+        with self.assertRaisesRegex(
+            ValueError, f"^identity '{stranger}' is not registered with the target"
+        ):
+            self.chosen(identities)
+
+    def test_a_stranger_in_a_file_is_named(self):
+        path = self.root / "people.txt"
+        path.write_text("s1\nsomebody else\n")
+        with self.assertRaisesRegex(ValueError, "^identity 'somebody else' is not registered"):
+            self.chosen(str(path))
+
+    @parameterized.parameters("", ",", " , ")
+    def test_nobody_is_refused(self, identities):
+        with self.assertRaisesRegex(ValueError, "--identities"):
+            self.chosen(identities)
+
+    def test_an_empty_file_is_refused(self):
+        path = self.root / "people.txt"
+        path.write_text("\n\n")
+        with self.assertRaisesRegex(ValueError, "people.txt"):
+            self.chosen(str(path))
+
+
+class MissingItemsTest(FlagsTest):
+    RECIPE = json.dumps({"name": "paper", "rate": 10.0, "restarts": 4})
+
+    def setUp(self):
+        super().setUp()
+        self.workdir = storage.WorkDirectory(self.root)
+        self.items = workload.divide(("s1", "s2"), 4, 2)
+
+    def write(self, path, recipe=RECIPE):
+        storage.write_arrays(path, {"clones": np.zeros((2, 1)), "recipe": np.array(recipe)})
+
+    def begin(self):
+        """Leaves what a run with --chunk=2 does that was stopped after the first part."""
+        clones.write_manifest(self.workdir, ROLES, ("s1", "s2"), 4, 2)
+        self.write(self.workdir.part_of(*self.items[0]))
+
+    def missing(self, chunk=2, recipe=RECIPE):
+        items = workload.divide(("s1", "s2"), 4, chunk)
+        return clones.missing_items(self.workdir, items, recipe, chunk)
+
+    def test_everything_at_first(self):
+        self.assertEqual(self.missing(), self.items)
+        self.assertEqual(self.missing(chunk=3), workload.divide(("s1", "s2"), 4, 3))
+
+    def test_parts_and_whole_people_are_not_done_again(self):
+        self.begin()
+        self.assertEqual(self.missing(), self.items[1:])
+        self.write(self.workdir.clones_of("s2"))
+        self.assertEqual(self.missing(), self.items[1:2])
+        self.write(self.workdir.clones_of("s1"))
+        self.assertEmpty(self.missing())
+
+    def test_another_chunk_than_begun(self):
+        self.begin()
+        with self.assertRaises(ValueError) as caught:
+            self.missing(chunk=3)
+        self.assertEqual(
+            str(caught.exception),
+            f"{self.workdir.clones} was begun with --chunk=2: give the same to go on",
+        )
+
+    def test_another_chunk_after_the_end(self):
+        self.begin()
+        for item in self.items:
+            self.workdir.part_of(*item).unlink(missing_ok=True)
+            self.write(self.workdir.clones_of(item.identity))
+        self.assertEmpty(self.missing(chunk=3))
+
+    @parameterized.parameters("part", "whole")
+    def test_another_recipe_than_begun(self, what):
+        self.begin()
+        if what == "whole":
+            self.write(self.workdir.clones_of("s1"))
+        path = self.workdir.clones_of("s1") if what == "whole" else "s1-000000-000001.npz"
+        with self.assertRaises(ValueError) as caught:
+            self.missing(recipe=self.RECIPE.replace("10.0", "3.0"))
+        self.assertRegex(str(caught.exception), f"{path} was made with rate=10.0: give the same")
+
+    def test_a_damaged_part_is_named(self):
+        self.begin()
+        path = self.workdir.part_of(*self.items[0])
+        path.write_bytes(path.read_bytes()[:100])
+        with self.assertRaisesRegex(ValueError, f"{path.name} cannot be read .*: delete it"):
+            self.missing()
+
+    def test_a_stop_before_the_manifest(self):
+        """The parts tell nothing of the chunk that the run had which wrote no manifest."""
+        self.begin()
+        self.workdir.manifest.unlink()
+        self.assertEqual(self.missing(), self.items[1:])
+
+
+class JoinPartsTest(FlagsTest):
+    def test_each_person_as_soon_as_all_parts_are_there(self):
+        workdir = storage.WorkDirectory(self.root)
+        items = workload.divide(("s1", "s2"), 5, 2)
+        joined = clones.join_parts(workdir, items)
+        values = np.arange(10.0).reshape(10, 1)
+        common = {"trace_iterations": np.arange(3), "recipe": np.array("{}")}
+
+        def write(number):
+            identity, first, last = items[number]
+            start = 5 * (identity == "s2")
+            rows = values[start + first : start + last + 1]
+            storage.write_arrays(
+                workdir.part_of(*items[number]), {"clones": rows, "seed": -rows, **common}
+            )
+
+        self.assertEqual(next(joined), "")
+        for number in (3, 1, 4, 0):
+            write(number)
+            self.assertEqual(next(joined), "")
+        self.assertFalse(workdir.clones_of("s1").exists())
+        write(2)
+        self.assertEqual(next(joined), "s1")
+        self.assertEqual(next(joined), "")
+        write(5)
+        self.assertEqual(next(joined), "s2")
+        self.assertEmpty(list(joined))
+        for name, rows in (("s1", values[:5]), ("s2", values[5:])):
+            whole = self.root / "whole.npz"
+            storage.write_arrays(whole, {"clones": rows, "seed": -rows, **common})
+            self.assertEqual(whole.read_bytes(), workdir.clones_of(name).read_bytes())
+        self.assertEmpty(list((workdir.clones / "parts").iterdir()))
+
+    def test_parts_that_outlived_their_joining_are_removed(self):
+        workdir = storage.WorkDirectory(self.root)
+        (item,) = workload.divide(("s1",), 2, 2)
+        for path in (workdir.clones_of("s1"), workdir.part_of(*item)):
+            storage.write_arrays(path, {"clones": np.zeros(2)})
+        self.assertEmpty(list(clones.join_parts(workdir, [item])))
+        self.assertEmpty(list((workdir.clones / "parts").iterdir()))
+
+
+class ManifestTest(FlagsTest):
+    def test_tells_who_is_whole_and_who_is_missing(self):
+        workdir = storage.WorkDirectory(self.root)
+        for name in ("s1", "Zoë"):
+            storage.write_arrays(workdir.clones_of(name), {"clones": np.zeros(1)})
+        clones.write_manifest(workdir, ROLES, ("s2", "s1"), 4, 2)
+        self.assertEqual(
+            storage.read_json(workdir.manifest),
+            {"restarts": 4, "chunk": 2, "complete": ["s1", "Zoë"], "incomplete": ["s2"]},
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()

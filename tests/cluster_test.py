@@ -1,0 +1,265 @@
+"""Several processes that work as one, over the loopback interface, as a user starts them."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from unittest import mock
+
+import jax
+import numpy as np
+from absl import flags
+from absl.testing import absltest, flagsaver, parameterized
+from PIL import Image
+
+from experiments import devices
+from mia_jax import storage
+
+ROOT = pathlib.Path(__file__).parent.parent
+SECONDS = 240
+# Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+TRAINING = (
+    "--dataset=folder",
+    "--image_size=16",
+    "--targeted=4",
+    "--role=target",
+    "--batch_size=8",
+    "--max_steps=3",
+    "--evaluate_every=3",
+)
+# Chunks of one make the work long enough to be interrupted in the middle.
+ATTACK = ("--recipe=paper", "--iterations=3", "--chunk=1", "--restarts=40")
+
+
+def draw_faces(root, people=14, photographs=4):
+    """Draws people who can be told apart."""
+    random = np.random.default_rng(0)
+    for person in range(people):
+        directory = root / f"person {person}"
+        directory.mkdir(parents=True)
+        face = random.integers(0, 180, (16, 16))
+        for number in range(photographs):
+            pixels = face + random.integers(0, 75, (16, 16))
+            Image.fromarray(pixels.astype(np.uint8)).save(directory / f"{number}.png")
+
+
+def command(binary, *flags):
+    return [sys.executable, "-m", f"experiments.{binary}", *flags]
+
+
+class Cluster:
+    """Processes of one job, each with a file for what it says."""
+
+    def __init__(self, directory, count, binary, *flags):
+        """Starts a binary in so many processes; with one, as one that knows of no others."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:{1}".format(*free.getsockname())
+        self.logs = [directory / f"{binary}-{number}-of-{count}.log" for number in range(count)]
+        self.processes = []
+        for number, log in enumerate(self.logs):
+            joined = [
+                f"--coordinator_address={address}",
+                f"--num_processes={count}",
+                f"--process_id={number}",
+                "--heartbeat_timeout=10",
+            ]
+            with log.open("w") as file:
+                self.processes.append(
+                    subprocess.Popen(
+                        command(binary, *flags, *joined * (count > 1)),
+                        cwd=ROOT,
+                        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS},
+                        stdout=file,
+                        stderr=file,
+                    )
+                )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def said(self):
+        """Returns what each process wrote."""
+        return [log.read_text() for log in self.logs]
+
+    def end(self):
+        """Waits for all processes; returns their exit status."""
+        return [process.wait(SECONDS) for process in self.processes]
+
+    def running(self):
+        return all(process.poll() is None for process in self.processes)
+
+
+def content(directory):
+    """Returns the bytes of each file of clones."""
+    return {path.name: path.read_bytes() for path in directory.glob("*.npz")}
+
+
+class ClusterTest(parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.root = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        draw_faces(cls.root / "faces")
+        cls.common = (f"--compilation_cache={cls.root / 'compiled'}",)
+        cls.trained = cls.root / "trained"
+        cls.succeed(1, "train", cls.trained, f"--data_dir={cls.root / 'faces'}", *TRAINING)
+
+    @classmethod
+    def succeed(cls, count, binary, workdir, *flags):
+        with Cluster(cls.root, count, binary, f"--workdir={workdir}", *cls.common, *flags) as some:
+            status = some.end()
+            assert status == [0] * count, "\n".join(text[-2000:] for text in some.said())
+            return some.said()
+
+    def copy(self, name):
+        """Returns another work directory with the trained target."""
+        return pathlib.Path(shutil.copytree(self.trained, self.root / name))
+
+    def test_training_is_that_of_one_process_up_to_rounding(self):
+        workdir = self.root / "trained by two"
+        said = self.succeed(2, "train", workdir, f"--data_dir={self.root / 'faces'}", *TRAINING)
+        for number, text in enumerate(said, 1):
+            self.assertIn(f"Process {number} of 2 computes on 1 of 2 devices", text)
+        one, two = (
+            storage.read_table(path / "target" / "metrics.csv") for path in (self.trained, workdir)
+        )
+        self.assertLen(one, 1)
+        for row, other in zip(one, two, strict=True):
+            for name, value in row.items():
+                np.testing.assert_allclose(other[name], value, rtol=1e-4, err_msg=name)
+        about, other = (
+            json.loads((path / "target" / "recognizer.json").read_text())
+            for path in (self.trained, workdir)
+        )
+        self.assertEqual(about, other)
+        self.assertEqual(
+            (self.trained / "protocol.json").read_bytes(), (workdir / "protocol.json").read_bytes()
+        )
+        # Only the first process writes the curves.
+        self.assertLen(list((workdir / "target").glob("events.out.tfevents.*")), 1)
+        self.assertFalse((workdir / "target" / "training").exists())
+
+    def test_an_attack_goes_on_with_another_number_of_processes(self):
+        alone, workdir = self.copy("alone"), self.copy("by several")
+        self.succeed(1, "attack", alone, *ATTACK)
+        expected = content(alone / "clones")
+        self.assertLen(expected, 4)
+
+        flags = (f"--workdir={workdir}", *self.common, *ATTACK)
+        with Cluster(self.root, 2, "attack", *flags) as some:
+            deadline = time.monotonic() + SECONDS
+            while not any((workdir / "clones" / "parts").glob("*.npz")):
+                self.assertTrue(some.running(), some.said())
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            survivor, victim = some.processes
+            victim.send_signal(signal.SIGKILL)
+            self.assertEqual(victim.wait(SECONDS), -signal.SIGKILL)
+            self.assertNotEqual(survivor.wait(SECONDS), 0)
+            said = some.said()[0]
+        self.assertRegex(said, "another task died|Connection closed by peer")
+        manifest = storage.read_json(workdir / "clones" / "manifest.json")
+        self.assertNotEmpty(manifest["incomplete"])
+        whole = len(content(workdir / "clones"))
+        done = 40 * whole + len(content(workdir / "clones" / "parts"))
+        self.assertBetween(done, 1, 4 * 40 - 1)
+
+        said = self.succeed(3, "attack", workdir, *ATTACK)
+        self.assertIn("Process 3 of 3 computes on 1 of 3 devices", said[2])
+        self.assertEqual(content(workdir / "clones"), expected)
+        self.assertEmpty(list((workdir / "clones" / "parts").iterdir()))
+        manifest = storage.read_json(workdir / "clones" / "manifest.json")
+        self.assertEqual(manifest, storage.read_json(alone / "clones" / "manifest.json"))
+        self.assertEmpty(manifest["incomplete"])
+        self.assertLen(manifest["complete"], 4)
+
+
+ALL_THREE = (
+    " missing: processes that work as one need --coordinator_address, --num_processes and "
+    "--process_id, all three"
+)
+
+
+class FlagsTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+
+    def refused(self, **values):
+        """Returns what is said of these flags, which must not reach JAX."""
+        with (
+            flagsaver.flagsaver(**values),
+            mock.patch.object(jax.distributed, "initialize") as initialize,
+            self.assertRaises(ValueError) as caught,
+        ):
+            devices.start()
+        initialize.assert_not_called()
+        return str(caught.exception)
+
+    @parameterized.parameters(
+        ({"num_processes": 2}, "--coordinator_address and --process_id"),
+        ({"process_id": 0}, "--coordinator_address and --num_processes"),
+        ({"coordinator_address": "h:1", "process_id": 0}, "--num_processes"),
+        ({"distributed": True, "num_processes": 2}, "--coordinator_address and --process_id"),
+    )
+    def test_one_needs_the_others(self, values, missing):
+        self.assertEqual(self.refused(**values), missing + ALL_THREE)
+
+    @parameterized.parameters(2, 3)
+    def test_processes_count_from_0(self, number):
+        said = self.refused(coordinator_address="h:1", num_processes=2, process_id=number)
+        self.assertEqual(
+            said, f"--process_id={number} is not below --num_processes=2: count from 0"
+        )
+
+    @parameterized.parameters(
+        ({}, None),
+        ({"distributed": True}, (None, None, None)),
+        ({"coordinator_address": "h:1", "num_processes": 2, "process_id": 0}, ("h:1", 2, 0)),
+    )
+    def test_what_jax_is_told(self, values, expected):
+        with (
+            flagsaver.flagsaver(heartbeat_timeout=7, **values),
+            mock.patch.object(jax.distributed, "initialize") as initialize,
+        ):
+            devices.start()
+        if expected is None:
+            initialize.assert_not_called()
+        else:
+            initialize.assert_called_once_with(*expected, heartbeat_timeout_seconds=7)
+
+    def test_a_binary_says_one_sentence(self):
+        with tempfile.TemporaryDirectory() as workdir:
+            done = subprocess.run(
+                command("attack", f"--workdir={workdir}", "--num_processes=2"),
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+            )
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(
+            done.stderr.splitlines(),
+            ["attack: --coordinator_address and --process_id" + ALL_THREE],
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()
