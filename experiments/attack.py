@@ -83,6 +83,8 @@ def chosen(roles: protocol.Protocol) -> tuple[str, ...]:
     if pathlib.Path(asked).is_file() and asked not in registered:
         names = pathlib.Path(asked).read_text(encoding="utf-8").split("\n")
     names = [name.strip() for name in names if name.strip()]
+    if not names:
+        raise ValueError(f"--identities={asked} names nobody: give at least one person")
     protocol.check_identities(roles, names)
     return tuple(dict.fromkeys(names))
 
@@ -211,6 +213,11 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
                 logging.info("%s is done", name)
     sharding.wait_for_all("attacked")
     for name in joined:
+        if not name:
+            raise ValueError(
+                f"{workdir.clones} lacks chunks that other processes made: all of them need the "
+                "same --workdir, on a file system that all of them see"
+            )
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
     if first_process:

@@ -2,15 +2,21 @@
 
 import errno
 import logging as stdlib_logging
+import os
 import pathlib
+import re
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+import jax
 from absl import app, logging
 from tqdm import tqdm
+
+# What JAX's collectives and its coordinator say when a process is gone.
+_LOST_PROCESS = re.compile("Gloo|heartbeat|UNAVAILABLE|barrier")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -31,10 +37,14 @@ def run(main: Callable[[], None]) -> None:
             main()
         except KeyboardInterrupt:
             _end("interrupted: run the same command again to go on from the last saved step", 130)
-        except (ValueError, FileNotFoundError) as error:
-            _end(str(error), 2)
-        except OSError as error:
-            _end(_explain(error), 1)
+        except Exception as error:
+            if jax.distributed.is_initialized() and _LOST_PROCESS.search(str(error)):
+                _abandon()
+            if isinstance(error, (ValueError, FileNotFoundError)):
+                _end(str(error), 2)
+            if isinstance(error, OSError):
+                _end(_explain(error), 1)
+            raise
 
     app.run(guarded)
 
@@ -56,6 +66,18 @@ def _end(message: str, status: int) -> NoReturn:
     logging.flush()
     print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def _abandon() -> NoReturn:
+    """Says that another process is lost, and ends without waiting for it, as JAX would."""
+    logging.flush()
+    print(
+        f"{pathlib.Path(sys.argv[0]).stem}: another process of this job ended: see what it said, "
+        "then start all of them again; what was finished is kept",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def _explain(error: OSError) -> str:

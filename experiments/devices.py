@@ -59,6 +59,11 @@ def start() -> None:
         )
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if _DISTRIBUTED.value or not missing:
+        logging.info(
+            "Waiting for the other processes at %s; should one be lost later, JAX ends the "
+            "rest and says that another task died",
+            _COORDINATOR.value or "the coordinator",
+        )
         try:
             jax.distributed.initialize(
                 _COORDINATOR.value,

@@ -179,6 +179,17 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **dict(arrays))
 
 
+@contextlib.contextmanager
+def _readable(path: pathlib.Path) -> Iterator[None]:
+    """Puts whatever a damaged file raises in one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, numpy and zlib each have their own.
+        raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
+
+
 def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """Reads arrays from an `.npz` file.
 
@@ -193,13 +204,8 @@ def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[
       FileNotFoundError: If there is no such file.
       ValueError: If it is damaged or lacks one of the arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (file.files if names is None else names)}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, numpy and zlib each have their own.
-        raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
+    with _readable(path), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in (file.files if names is None else names)}
 
 
 def names_of(path: pathlib.Path) -> list[str]:
@@ -210,8 +216,12 @@ def names_of(path: pathlib.Path) -> list[str]:
 
     Returns:
       Their names.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is damaged.
     """
-    with zipfile.ZipFile(path) as archive:
+    with _readable(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
@@ -229,26 +239,21 @@ def map_array(path: pathlib.Path, name: str) -> np.ndarray:
       FileNotFoundError: If there is no such file.
       ValueError: If it is damaged, compressed, or lacks the array.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            member = archive.getinfo(f"{name}.npy")
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("it is compressed")
-            # The local header: 30 bytes, the last four of them the lengths of name and extra field.
-            file.seek(member.header_offset + 26)
-            lengths = np.frombuffer(file.read(4), "<u2")
-            file.seek(member.header_offset + 30 + int(lengths.sum()))
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            if dtype.hasobject:
-                raise ValueError("it holds objects")
-            if np.prod(shape) == 0:
-                return np.empty(shape, dtype)
-            return np.memmap(path, dtype, "r", file.tell(), shape)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile and numpy each have their own.
-        raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
+    with _readable(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("it is compressed")
+        # The local header: 30 bytes, the last four of them the lengths of name and extra field.
+        file.seek(member.header_offset + 26)
+        lengths = np.frombuffer(file.read(4), "<u2")
+        file.seek(member.header_offset + 30 + int(lengths.sum()))
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError("it holds objects")
+        if np.prod(shape) == 0:
+            return np.empty(shape, dtype)
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
 def join_arrays(
@@ -281,7 +286,8 @@ def join_arrays(
                 }
                 np.lib.format.write_array_header_1_0(member, header)
                 for part in parts:
-                    member.write(map_array(part, name).tobytes())
+                    # Read, not mapped, so that its checksum is looked at.
+                    member.write(read_arrays(part, [name])[name].tobytes())
         for name in common:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(map_array(parts[0], name)))

@@ -172,10 +172,13 @@ def batches(
     images, indices = photographs.images, photographs.indices
     width = sharding.width(mesh)
     size = min(batch_size, len(indices) // width * width)
-    if size < 1 or size % width:
+    if size < 1:
         raise ValueError(
-            f"batch_size={batch_size} of {len(indices)} photographs does not divide over {width} "
-            "devices: give a multiple of that number"
+            f"{len(indices)} photographs are too few to train on {width} devices: use fewer devices"
+        )
+    if size % width:
+        raise ValueError(
+            f"batch_size={batch_size} does not divide over {width} devices: give a multiple of that"
         )
     source = grain.MapDataset.source(np.arange(len(indices))).seed(seed).shuffle().repeat()
     order = source.batch(size)
@@ -248,6 +251,11 @@ def finished(state: State, settings: Settings) -> bool:
     return int(state.step) >= settings.max_steps or (float(state.best_accuracy) >= 0 and stale)
 
 
+def _in_place_of(old: jax.Array, value: float) -> jax.Array:
+    """Puts a number where another was, or `train_step` would be compiled anew."""
+    return jax.device_put(np.asarray(value, old.dtype), old.sharding)
+
+
 def rounds(
     state: State,
     batch: Callable[[int], tuple],
@@ -280,8 +288,8 @@ def rounds(
         if (float(np.float32(accuracy)), -held_out_loss) > best:
             state = state._replace(
                 best_params=state.params,
-                best_accuracy=jnp.float32(accuracy),
-                best_loss=jnp.float32(held_out_loss),
+                best_accuracy=_in_place_of(state.best_accuracy, accuracy),
+                best_loss=_in_place_of(state.best_loss, held_out_loss),
                 best_step=state.step,
             )
         yield state, Metrics(last, float(jnp.stack(losses).mean()), held_out_loss, accuracy)
