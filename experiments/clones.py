@@ -173,4 +173,5 @@ def write_manifest(
         "complete": whole,
         "incomplete": [name for name in asked if name not in set(whole)],
     }
-    storage.write_json(workdir.manifest, manifest)
+    if not workdir.manifest.exists() or storage.read_json(workdir.manifest) != manifest:
+        storage.write_json(workdir.manifest, manifest)

@@ -314,8 +314,8 @@ class EightDevicesTest(parameterized.TestCase):
         self.assertEqual(
             said["classes"], "class_shards=4 does not divide the recognizer's 30 classes"
         )
-        self.assertIn("batch_size=12 of 20 photographs does not divide over 8", said["batch"])
-        self.assertIn("batch_size=16 of 5 photographs does not divide over 8", said["few"])
+        self.assertIn("batch_size=12 does not divide over 8 devices", said["batch"])
+        self.assertIn("5 photographs are too few to train on 8 devices", said["few"])
 
 
 class OneDeviceTest(parameterized.TestCase):
