@@ -8,6 +8,7 @@ a model other than the paper's can use them as well.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _VECTOR = 16  # Float32 values in the widest vector instruction of a CPU.
+_TOGETHER = 4  # Images whose part of a kernel's gradient is summed at a time.
 
 
 def _same(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -61,22 +63,28 @@ def _convolve_backward(
 
 
 def _kernel_gradient(images: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> jax.Array:
-    """Returns the gradient with respect to the kernel."""
+    """Returns the gradient with respect to the kernel: one matrix product for each tap.
+
+    XLA's own convolution over the batch takes twice as long on CPU. A few images at a time keep the
+    shifted copies in the caches, which halves the time again.
+    """
     size, _, channels, features = kernel.shape
-    if channels > 12:
-        return jax.vjp(lambda k: _same(images, k), kernel)[1](cotangent)[0]
-    # With few channels, XLA's convolution over the batch takes twice as long on CPU, or more, as
-    # one matrix product for each tap.
-    height, width = images.shape[1:3]
+    n, height, width, _ = images.shape
     margin = size // 2
-    padded = jnp.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    flat = cotangent.reshape(-1, features)
-    taps = [
-        padded[:, row : row + height, column : column + width].reshape(-1, channels).T @ flat
-        for row in range(size)
-        for column in range(size)
-    ]
-    return jnp.stack(taps).reshape(kernel.shape)
+
+    def add(total: jax.Array, few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        padded = jnp.pad(few[0], ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        flat = few[1].reshape(-1, features)
+        taps = [
+            padded[:, row : row + height, column : column + width].reshape(-1, channels).T @ flat
+            for row in range(size)
+            for column in range(size)
+        ]
+        return total + jnp.stack(taps).reshape(kernel.shape), None
+
+    together = math.gcd(n, _TOGETHER)
+    groups = [array.reshape(-1, together, *array.shape[1:]) for array in (images, cotangent)]
+    return lax.scan(add, jnp.zeros_like(kernel), tuple(groups))[0]
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
