@@ -7,8 +7,6 @@ chunks of its own devices: see `mia_jax.workload` and `mia_jax.sharding`.
 """
 
 import json
-import pathlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,27 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import clones, console, experiment, recipes
-from mia_jax import (
-    faces,
-    inversion,
-    model_check,
-    protocol,
-    seeds,
-    sharding,
-    workload,
-)
+from experiments import clones, console, experiment, recipes, targets
+from mia_jax import faces, inversion, model_check, protocol, seeds, sharding, workload
 from mia_jax.storage import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
 flags.adopt_module_key_flags(recipes)
-_IDENTITIES = flags.DEFINE_string(
-    "identities",
-    None,
-    "Whom to attack, of the people registered with the target: names with commas between them; "
-    "all; a range of classes such as 0:100, the end not included; or a file with a name in each "
-    "line. By default the targeted ones.",
-)
+flags.adopt_module_key_flags(targets)
 _RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
     "chunk",
@@ -55,38 +39,6 @@ _CLASS_SHARDS = flags.DEFINE_integer(
 _AUXILIARY_LIMIT = flags.DEFINE_integer(
     "auxiliary_limit", 8192, "Most unrelated faces to read for seeds and eigenfaces.", lower_bound=1
 )
-
-
-def chosen(roles: protocol.Protocol) -> tuple[str, ...]:
-    """Returns the names of the people that the flags ask to attack.
-
-    Args:
-      roles: Who is who.
-
-    Raises:
-      ValueError: If somebody is not registered with the target.
-    """
-    asked, registered = _IDENTITIES.value, roles.classes[protocol.TARGET]
-    if asked is None:
-        return tuple(roles.targeted)
-    if asked == "all":
-        return tuple(registered)
-    if (ends := re.fullmatch(r"(\d+):(\d+)", asked)) and asked not in registered:
-        first, end = (int(end) for end in ends.groups())
-        if not first < end <= len(registered):
-            raise ValueError(
-                f"--identities={asked} is no range of the target's {len(registered)} classes: give "
-                f"FIRST:END with 0 <= FIRST < END <= {len(registered)}"
-            )
-        return tuple(registered[first:end])
-    names = asked.split(",")
-    if pathlib.Path(asked).is_file() and asked not in registered:
-        names = pathlib.Path(asked).read_text(encoding="utf-8").split("\n")
-    names = [name.strip() for name in names if name.strip()]
-    if not names:
-        raise ValueError(f"--identities={asked} names nobody: give at least one person")
-    protocol.check_identities(roles, names)
-    return tuple(dict.fromkeys(names))
 
 
 def auxiliary_faces(loaded: faces.Faces, roles: protocol.Protocol) -> np.ndarray:
@@ -143,17 +95,17 @@ def wave_attack(
         keys = inversion.restart_keys(jax.random.key(seed), target, restarts)
         both = jax.vmap(jax.random.split)(keys)
         points = recipes.starting_points(recipe, both[:, 0], unrelated, basis)
-        targets = jnp.full(restarts.shape, target)
+        labels = jnp.full(restarts.shape, target)
         settings = recipes.settings(recipe, basis)
-        return inversion.invert(apply_fn, weights, points, targets, both[:, 1], settings)
+        return inversion.invert(apply_fn, weights, points, labels, both[:, 1], settings)
 
     attack = sharding.item_by_item(mesh, chunk)
     weights = sharding.place_recognizer(mesh, params)
     shared = (weights, *sharding.replicate(mesh, (auxiliary, space)))
 
-    def run(targets: Sequence[int], firsts: Sequence[int]) -> inversion.Clones:
-        idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
-        items = (np.array([*row, *[row[-1]] * idle]) for row in (targets, firsts))
+    def run(labels: Sequence[int], firsts: Sequence[int]) -> inversion.Clones:
+        idle = sharding.width(mesh) - len(labels)  # They repeat the last item, for nothing.
+        items = (np.array([*row, *[row[-1]] * idle]) for row in (labels, firsts))
         return attack(shared, *[sharding.spread(mesh, item) for item in items])
 
     return run
@@ -173,7 +125,7 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
     experiment.need_protocol(workdir)
     params = experiment.load_recognizer(workdir, protocol.TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    identities, classes = chosen(roles), roles.classes[protocol.TARGET]
+    identities, classes = targets.chosen(roles), roles.classes[protocol.TARGET]
     recipe_text = json.dumps(
         {
             **experiment.described(recipe),
@@ -196,20 +148,21 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
         )
         logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
         run = wave_attack(mesh, recipe, params, auxiliary, roles.seed)
-    first_process = jax.process_index() == 0
-    if first_process:
-        clones.write_manifest(workdir, roles, identities, *sizes)
+    clones.write_manifest(workdir, roles, identities, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(identities) * _RESTARTS.value
-    done = total - sum(item.last - item.first + 1 for item in missing)
+    done = total - sum(item.restarts for item in missing)
     with console.progress(total, done, "attack", "clone") as bar:
         for wave in workload.waves(missing, sharding.width(mesh)):
             with experiment.timed(workdir, "attack"):
                 names, firsts, _ = zip(*wave, strict=True)
                 made = run([classes.index(name) for name in names], firsts)
                 clones.write_parts(workdir, wave, made, recipe_text)
-            bar.update(sum(item.last - item.first + 1 for item in wave))
-            for name in iter(lambda: next(joined, ""), ""):
+            bar.update(sum(item.restarts for item in wave))
+            whole = list(iter(lambda: next(joined, ""), ""))
+            if whole:
+                clones.write_manifest(workdir, roles, identities, *sizes)
+            for name in whole:
                 logging.info("%s is done", name)
     sharding.wait_for_all("attacked")
     for name in joined:
@@ -220,9 +173,8 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
             )
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
-    if first_process:
-        clones.write_manifest(workdir, roles, identities, *sizes)
-        logging.info("The clones of %d people: %s", len(identities), workdir.clones)
+    clones.write_manifest(workdir, roles, identities, *sizes)
+    logging.info("The clones of %d people: %s", len(identities), workdir.clones)
 
 
 def main() -> None:

@@ -88,13 +88,14 @@ def missing_items(
             raise ValueError(
                 f"{workdir.clones} was begun with --chunk={begun}: give the same to go on"
             )
-    missing = []
+    paths = []
     for item in items:
-        whole, part = workdir.clones_of(item.identity), workdir.part_of(*item)
-        path = whole if whole.exists() else part
-        missing.append(not path.exists())
-        if not missing[-1]:
-            check_recipe(path, recipe_text)
+        whole = workdir.clones_of(item.identity)
+        paths.append(whole if whole.exists() else workdir.part_of(*item))
+    present = {path for path in paths if path.exists()}
+    for path in sorted(present):
+        check_recipe(path, recipe_text)
+    missing = [path not in present for path in paths]
     # Each process looks before any of them writes, and they agree on what the first one saw.
     agreed = sharding.from_first_process(np.array(missing))
     return [item for item, absent in zip(items, agreed, strict=True) if absent]
@@ -116,9 +117,8 @@ def write_parts(
     """
     for row, chunk in sharding.rows_here(clones):
         if row < len(wave):
-            identity, first, last = wave[row]
-            arrays = to_arrays(chunk, recipe_text, last - first + 1)
-            storage.write_arrays(workdir.part_of(identity, first, last), arrays)
+            arrays = to_arrays(chunk, recipe_text, wave[row].restarts)
+            storage.write_arrays(workdir.part_of(*wave[row]), arrays)
 
 
 def join_parts(workdir: WorkDirectory, items: Sequence[workload.Item]) -> Iterator[str]:
@@ -158,6 +158,8 @@ def write_manifest(
 ) -> None:
     """Writes down whose clones are whole, and whose of those asked for are not.
 
+    Where several processes work as one, the first writes for all.
+
     Args:
       workdir: The work directory.
       roles: Who is who.
@@ -165,6 +167,8 @@ def write_manifest(
       restarts: Clones of each.
       chunk: Restarts in an item.
     """
+    if jax.process_index():
+        return
     everybody = roles.classes[protocol.TARGET]
     whole = [name for name in everybody if workdir.clones_of(name).exists()]
     manifest = {

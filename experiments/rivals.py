@@ -163,17 +163,20 @@ def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callabl
     return run
 
 
-def art_attack(model: Model, targets: np.ndarray, iterations: int) -> Callable[[], None]:
+def art_attack(
+    model: Model, targets: np.ndarray, iterations: int, frozen: bool
+) -> Callable[[], None]:
     """Prepares ART's MIFace on logits, its stronger form, with one batch of all restarts.
 
     MIFace goes on with a restart while its cost is below the threshold, so that an infinite one
-    makes it take every iteration. It differentiates once for each distinct label. The weights are
-    frozen: by default ART would compute their gradients too, and drop them.
+    makes it take every iteration. It differentiates once for each distinct label.
 
     Args:
       model: Which CNN.
       targets: `[restarts]`: the targeted classes.
       iterations: How many.
+      frozen: Whether to help it: as shipped, ART also computes the gradients of the weights, and
+        drops them.
 
     Returns:
       Runs all iterations of all restarts.
@@ -183,7 +186,7 @@ def art_attack(model: Model, targets: np.ndarray, iterations: int) -> Callable[[
     inversion = importlib.import_module("art.attacks.inference.model_inversion")
     shape = (model.channels, model.side, model.side)
     classifier = classification.PyTorchClassifier(
-        model=paper_cnn(model).eval().requires_grad_(False),
+        model=paper_cnn(model).eval().requires_grad_(not frozen),
         loss=torch.nn.CrossEntropyLoss(),
         input_shape=shape,
         nb_classes=model.classes,

@@ -72,7 +72,7 @@ def _kernel_gradient(images: jax.Array, kernel: jax.Array, cotangent: jax.Array)
     n, height, width, _ = images.shape
     margin = size // 2
 
-    def add(total: jax.Array, few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add(total: jax.Array, few: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         padded = jnp.pad(few[0], ((0, 0), (margin, margin), (margin, margin), (0, 0)))
         flat = few[1].reshape(-1, features)
         taps = [

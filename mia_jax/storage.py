@@ -276,21 +276,21 @@ def join_arrays(
     with _whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
             # Not all parts at once: what is mapped and read counts as memory until it is let go.
-            lengths = [len(map_array(part, name)) for part in parts]
+            length = sum(len(map_array(part, name)) for part in parts)
             first = map_array(parts[0], name)
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 header = {
                     "descr": np.lib.format.dtype_to_descr(first.dtype),
                     "fortran_order": False,
-                    "shape": (sum(lengths), *first.shape[1:]),
+                    "shape": (length, *first.shape[1:]),
                 }
                 np.lib.format.write_array_header_1_0(member, header)
                 for part in parts:
                     # Read, not mapped, so that its checksum is looked at.
                     member.write(read_arrays(part, [name])[name].tobytes())
-        for name in common:
+        for name, array in read_arrays(parts[0], common).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(map_array(parts[0], name)))
+                np.lib.format.write_array(member, array)
 
 
 def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,6 +21,11 @@ class Item(NamedTuple):
     first: int
     last: int
 
+    @property
+    def restarts(self) -> int:
+        """How many there are."""
+        return self.last - self.first + 1
+
 
 def divide(identities: Sequence[str], restarts: int, chunk: int) -> list[Item]:
     """Lists all work.

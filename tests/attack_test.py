@@ -6,7 +6,7 @@ import numpy as np
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
-from experiments import attack, clones
+from experiments import clones, targets
 from mia_jax import protocol, storage, workload
 
 REGISTERED = ("0:2", "ann", "bob", "s1", "s2", "Zoë")
@@ -33,7 +33,7 @@ class FlagsTest(parameterized.TestCase):
 class ChosenTest(FlagsTest):
     def chosen(self, identities):
         with flagsaver.flagsaver(identities=identities):
-            return attack.chosen(ROLES)
+            return targets.chosen(ROLES)
 
     @parameterized.parameters(
         (None, ("s2", "ann")),

@@ -120,6 +120,10 @@ def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
         status, _ = kill_at(words, signal.SIGKILL, *flags)
         assert status == -signal.SIGKILL
         assert not (tmp_path / "report.html").exists()
+        if words == "is done":
+            targeted = json.loads((tmp_path / "protocol.json").read_text())["targeted"]
+            manifest = json.loads((tmp_path / "clones" / "manifest.json").read_text())
+            assert targeted[0] in manifest["complete"]
     succeed("reproduce", *flags)
     assert evaluation_of(tmp_path) == evaluation_of(experiment)
     same = [*experiment.glob("clones/*.npz"), *experiment.glob("*/metrics.csv")]

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 from jax.sharding import PartitionSpec
+from streamed import Streamed
 
 from mia_jax import inversion, recognizer, sharding, training
 from mia_jax.transforms import ViewRange
@@ -142,20 +143,6 @@ def check_rows():
         np.testing.assert_array_equal(parts["a"], values)
         np.testing.assert_array_equal(sharding.here(sharding.replicate(mesh, values)), values)
     return found
-
-
-class Streamed:
-    """Reads photographs when they are asked for."""
-
-    def __init__(self, images):
-        self._images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self._images)
-
-    def __getitem__(self, indices):
-        return self._images[indices]
 
 
 def photographs(count=20):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl.testing import absltest, parameterized
+from streamed import Streamed
 
 from mia_jax import recognizer, sharding, storage, training, transforms
 from mia_jax.training import Photographs, Settings
@@ -33,22 +34,6 @@ def separable(count, seed=0):
     for image, label in zip(images, labels, strict=True):
         image[5 * label : 5 * label + 5] += 0.5
     return Photographs(images, np.arange(count), labels)
-
-
-class Streamed:
-    """Reads photographs only when they are asked for, and only by integer indices."""
-
-    def __init__(self, images):
-        self._images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self._images)
-
-    def __getitem__(self, indices):
-        assert isinstance(indices, np.ndarray), indices
-        assert indices.dtype.kind == "i", indices
-        return self._images[indices]
 
 
 def fresh():
