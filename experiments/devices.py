@@ -79,8 +79,8 @@ def start() -> None:
             ) from None
     try:
         device = jax.devices()[0]
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:  # The latter where no plugin is installed.
+        reason = str(error).partition("\n")[0] or "JAX is installed without support for it"
         raise ValueError(f"--platform={_PLATFORM.value} has no device here ({reason})") from None
     logging.info(
         "Process %d of %d computes on %d of %d devices: %s",

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,12 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
         ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
         ("attack", ["--components=5", *ATTACK], "--components is only for --space=eigenfaces"),
         ("attack", ["--platform=tpu", *ATTACK], "--platform=tpu has no device here"),
+        pytest.param(
+            "attack",
+            ["--platform=gpu", *ATTACK],
+            "--platform=gpu has no device here",
+            marks=pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="there is one here"),
+        ),
         ("attack", ["surplus"], "'surplus' is not a flag"),
     ],
 )
