@@ -134,9 +134,9 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
         }
     )
     sizes = (_RESTARTS.value, _CHUNK.value)
-    mesh = sharding.make_mesh(_CLASS_SHARDS.value)
     items = workload.divide(identities, *sizes)
     missing = clones.missing_items(workdir, items, recipe_text, _CHUNK.value)
+    mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
         auxiliary = auxiliary_faces(loaded, roles)
         seen = model_check.check_model(

@@ -9,15 +9,17 @@ as the difference of two attacks of different length, so that start and final sc
 PyTorch and ART compute on CPU. Leave the machine idle meanwhile: taking turns is not enough, since
 PyTorch's threads wait for each other and lose several times as much to other work as XLA's.
 
-step    one iteration of --restarts of the paper's attack, and of the same in PyTorch; ratio is
-        mia_jax / torch, below 1 where we are faster. floor_ms is what the CNN's forward pass and
-        image gradient take at the speed of a large matrix product; floor_ratio is mia_jax / floor.
-        first_iteration_s is tracing, compiling and two iterations.
+step    one iteration of --restarts of the paper's attack, --chunk at a time on each device (by
+        default a core), and of the same in PyTorch; ratio is mia_jax / torch, below 1 where we
+        are faster. floor_ms is what the CNN's forward pass and image gradient take at the speed
+        of a large matrix product; floor_ratio is mia_jax / floor. first_iteration_s is tracing,
+        compiling and two iterations.
 train   one training step, batch of 32, on 14 and on --classes classes; ratio as above, without
         augmentation
-peers   one iteration of ART's MIFace for one person, and for five in one batch, as shipped and
-        with frozen weights, which spares it gradients that it drops; the ratios are
-        art / mia_jax, above 1 where we are faster. Of --channels=3 unless that says 1.
+peers   one iteration of ART's MIFace for one person, and for five in one batch, as users run it
+        (PyTorch's default layout) and helped (channels last, and frozen weights, which spares it
+        gradients that it drops); the ratios are art / mia_jax, above 1 where we are faster. Of
+        --channels=3 unless that says 1.
 scale   --chunk restarts of a small CNN on each of 1, 2, 4 and 8 virtual devices. They share the
         same cores: ideal is a time in proportion to the devices, an efficiency of 1.
         restarts_per_second counts those that advance by one iteration.
@@ -29,6 +31,7 @@ memory  peak resident memory of attacks of a small CNN with 200, 2,000 and 20,00
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import platform
@@ -153,18 +156,27 @@ def our_attacks(model: rivals.Model, people: int) -> list[Callable[[], Any]]:
     numbers = jnp.arange(restarts)
     keys = inversion.restart_keys(jax.random.key(1), 0, numbers)
     seeds = np.random.default_rng(0).random((restarts, *shape), np.float32)
+    count = math.gcd(restarts // chunk, jax.device_count())
+    mesh = sharding.make_mesh(devices=jax.devices()[:count])
     rows = (jnp.asarray(seeds), numbers % people, keys)
-    chunks = jax.tree.map(lambda array: array.reshape(-1, chunk, *array.shape[1:]), rows)
-    jax.block_until_ready((params, chunks))
+    divided = jax.tree.map(lambda array: array.reshape(count, -1, chunk, *array.shape[1:]), rows)
+    place = jax.NamedSharding(mesh, jax.P(sharding.ITEMS))
+    arguments = (sharding.replicate(mesh, params), *jax.device_put(divided, place))
+    jax.block_until_ready(arguments)
 
-    @functools.partial(jax.jit, static_argnums=2)
-    def attack(params: Any, chunks: Any, iterations: int) -> inversion.Clones:
+    def attack(iterations: int) -> Callable[[], Any]:
         settings = inversion.Settings(optax.sgd(rivals.RATE), iterations)
-        invert = functools.partial(inversion.invert, recognizer.logits, params, settings=settings)
-        return jax.lax.map(lambda one: invert(*one), chunks)
 
-    lengths = (SHORT, SHORT + _ITERATIONS.value)
-    return [functools.partial(attack, params, chunks, length) for length in lengths]
+        def item(params: Any, *chunks: jax.Array) -> inversion.Clones:
+            def invert(chunk: tuple[jax.Array, ...]) -> inversion.Clones:
+                seeds, targets, keys = chunk
+                return inversion.invert(recognizer.logits, params, seeds, targets, keys, settings)
+
+            return jax.lax.map(invert, chunks)
+
+        return functools.partial(sharding.item_by_item(mesh, item), *arguments)
+
+    return [attack(length) for length in (SHORT, SHORT + _ITERATIONS.value)]
 
 
 def our_training(model: rivals.Model, settings: training.Settings) -> Sampler:
@@ -247,9 +259,9 @@ def measure_peers() -> dict[str, Any]:
     for labels, people in (("one_label", 1), ("five_labels", 5)):
         targets = np.arange(_RESTARTS.value) % people
         samplers[f"mia_jax_{labels}"] = difference(*our_attacks(model, people))
-        for frozen in (False, True):
-            art = f"art_{labels}" + "_frozen" * frozen
-            samplers[art] = each(rivals.art_attack(model, targets, _ITERATIONS.value, frozen))
+        for helped in (False, True):
+            art = f"art_{labels}" + "_helped" * helped
+            samplers[art] = each(rivals.art_attack(model, targets, _ITERATIONS.value, helped))
             ours[art] = f"mia_jax_{labels}"
     times = take_turns("peers", samplers)
     ratios = {f"{art}_ratio": ratio(times, art, our) for art, our in ours.items()}
@@ -403,7 +415,8 @@ def about() -> dict[str, Any]:
         "versions": versions,
         "commit": provenance.commit(),
         "processor": processor,
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": devices.cores(),
+        "devices": jax.device_count(),
         "device": jax.devices()[0].device_kind,
         "load_average": os.getloadavg()[0],  # At the start, over a minute; 0 is an idle machine.
     }

@@ -1,5 +1,6 @@
 """Where to compute: the flags that choose devices, and several processes that work as one."""
 
+import os
 import pathlib
 
 import jax
@@ -7,6 +8,13 @@ from absl import flags, logging
 
 _PLATFORM = flags.DEFINE_enum(
     "platform", None, ["cpu", "gpu", "tpu"], "Where to compute; by default the best there is."
+)
+_CPU_DEVICES = flags.DEFINE_integer(
+    "cpu_devices",
+    None,
+    "Into how many devices JAX divides the CPU, each of which attacks with chunks of its own: by "
+    "default one for each core, at most 16.",
+    lower_bound=1,
 )
 _COMPILATION_CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -32,6 +40,41 @@ _HEARTBEAT = flags.DEFINE_integer(
     "heartbeat_timeout", 100, "Seconds without a sign of a process after which all end.", 1
 )
 
+MOST_CPU_DEVICES = 16  # Each takes memory for its own chunk.
+
+
+def divide_cpu() -> None:
+    """Makes several devices of the CPU, unless JAX is told how many by other means.
+
+    Two cores attack 1.3 to 1.5 times as fast on a chunk each as on one chunk together, since
+    much of a step does not divide well over threads.
+    """
+    count = _CPU_DEVICES.value
+    told = (
+        "JAX_NUM_CPU_DEVICES" in os.environ
+        or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    )
+    if count is None and not told:
+        count = min(cores(), MOST_CPU_DEVICES)
+    if count is not None:
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def for_training() -> list[jax.Device]:
+    """Returns the devices that divide a batch of training: all, but one for each process's CPU.
+
+    Devices of one CPU share its cores, and adding up their gradients costs more than they save.
+    """
+    firsts: dict[int, jax.Device] = {}
+    for device in jax.devices():
+        firsts.setdefault(device.process_index, device)
+    return list(firsts.values()) if jax.default_backend() == "cpu" else jax.devices()
+
 
 def start() -> None:
     """Joins the other processes, if there are any, and opens the devices.
@@ -53,6 +96,7 @@ def start() -> None:
         )
     if _PLATFORM.value:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(_PLATFORM.value, _PLATFORM.value))
+    divide_cpu()
     if _COMPILATION_CACHE.value:
         jax.config.update(
             "jax_compilation_cache_dir", str(pathlib.Path(_COMPILATION_CACHE.value).absolute())

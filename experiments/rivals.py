@@ -164,9 +164,12 @@ def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callabl
 
 
 def art_attack(
-    model: Model, targets: np.ndarray, iterations: int, frozen: bool
+    model: Model, targets: np.ndarray, iterations: int, helped: bool
 ) -> Callable[[], None]:
     """Prepares ART's MIFace on logits, its stronger form, with one batch of all restarts.
+
+    As users run it, the model has PyTorch's default layout, and ART computes the gradients of the
+    weights as well and drops them. Help is the channels-last layout and frozen weights.
 
     MIFace goes on with a restart while its cost is below the threshold, so that an infinite one
     makes it take every iteration. It differentiates once for each distinct label.
@@ -175,8 +178,7 @@ def art_attack(
       model: Which CNN.
       targets: `[restarts]`: the targeted classes.
       iterations: How many.
-      frozen: Whether to help it: as shipped, ART also computes the gradients of the weights, and
-        drops them.
+      helped: Whether to help it.
 
     Returns:
       Runs all iterations of all restarts.
@@ -185,8 +187,13 @@ def art_attack(
     classification = importlib.import_module("art.estimators.classification")
     inversion = importlib.import_module("art.attacks.inference.model_inversion")
     shape = (model.channels, model.side, model.side)
+    net = paper_cnn(model).eval()
+    if helped:
+        net.requires_grad_(False)
+    else:
+        net.to(memory_format=torch.contiguous_format)
     classifier = classification.PyTorchClassifier(
-        model=paper_cnn(model).eval().requires_grad_(not frozen),
+        model=net,
         loss=torch.nn.CrossEntropyLoss(),
         input_shape=shape,
         nb_classes=model.classes,

@@ -12,7 +12,7 @@ import numpy as np
 import tensorboardX
 from absl import flags, logging
 
-from experiments import console, experiment, options
+from experiments import console, devices, experiment, options
 from mia_jax import evaluation, faces, protocol, sharding, storage, training
 from mia_jax.storage import WorkDirectory
 
@@ -99,7 +99,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     key = jax.random.fold_in(jax.random.key(roles.seed), sorted(experiment.ROLES).index(role))
     _, *shape = loaded.images.shape
     first_key, view_key = jax.random.split(key)
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(devices=devices.for_training())
     state = training.start(first_key, classes, shape, how.learning_rate)
     rows: list[dict] = []
     checkpoints = storage.steps_of(home / "training")

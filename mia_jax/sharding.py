@@ -5,6 +5,7 @@ same size, whatever the number of devices. So a restart's clone is the same on o
 thousand. Training averages gradients over the mesh.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,13 +17,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 ITEMS, CLASSES = "items", "classes"
 
 
-def make_mesh(class_shards: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    class_shards: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    items: int | None = None,
+) -> Mesh:
     """Arranges the devices of all processes.
 
     Args:
       class_shards: Over how many devices the recognizer's last layer is split, class by class; the
         other devices take other work.
       devices: Which devices; all by default.
+      items: How many items of work there are, at least one. Where there is one process, it leaves
+        out devices without which all are done in no more waves: idle ones of a CPU take its time.
 
     Returns:
       A mesh with the axes "items" and "classes".
@@ -36,7 +43,11 @@ def make_mesh(class_shards: int = 1, devices: Sequence[jax.Device] | None = None
             f"class_shards={class_shards} does not divide the {len(found)} devices: give one of "
             f"{[n for n in range(1, len(found) + 1) if len(found) % n == 0]}"
         )
-    return Mesh(np.array(found).reshape(-1, class_shards), (ITEMS, CLASSES))
+    groups = np.array(found).reshape(-1, class_shards)
+    if items and jax.process_count() == 1:
+        waves = math.ceil(items / len(groups))
+        groups = groups[: math.ceil(items / waves)]
+    return Mesh(groups, (ITEMS, CLASSES))
 
 
 def width(mesh: Mesh) -> int:
