@@ -183,13 +183,16 @@ def our_training(model: rivals.Model, settings: training.Settings) -> Sampler:
     """Returns what measures one training step."""
     shape = (model.side, model.side, model.channels)
     state = training.start(jax.random.key(0), model.classes, shape, settings.learning_rate)
-    images = jax.random.uniform(jax.random.key(1), (settings.batch_size, *shape))
-    labels, key = jnp.arange(settings.batch_size) % model.classes, jax.random.key(2)
+    mesh = sharding.make_mesh(devices=devices.for_training(settings.batch_size))
+    state = sharding.place_training(mesh, state)
+    images = np.random.default_rng(1).random((settings.batch_size, *shape), np.float32)
+    labels = np.arange(settings.batch_size) % model.classes
+    batch, key = (sharding.spread(mesh, images), sharding.spread(mesh, labels)), jax.random.key(2)
 
     def run() -> training.State:
         nonlocal state
         for _ in range(_ITERATIONS.value):
-            state, _ = training.train_step(state, images, labels, key, settings)
+            state, _ = training.train_step(state, *batch, key, settings, mesh)
         return state
 
     return each(run)

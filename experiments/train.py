@@ -99,7 +99,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     key = jax.random.fold_in(jax.random.key(roles.seed), sorted(experiment.ROLES).index(role))
     _, *shape = loaded.images.shape
     first_key, view_key = jax.random.split(key)
-    mesh = sharding.make_mesh(devices=devices.for_training())
+    mesh = sharding.make_mesh(devices=devices.for_training(how.batch_size))
     state = training.start(first_key, classes, shape, how.learning_rate)
     rows: list[dict] = []
     checkpoints = storage.steps_of(home / "training")
@@ -121,9 +121,9 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
         str(home), purge_step=int(state.step), write_to_disk=first_process
     )
     batch = training.batches(train_on, how.batch_size, roles.seed, mesh)
-    state = sharding.replicate(mesh, state)
+    state = sharding.place_training(mesh, state)
     with console.progress(how.max_steps, int(state.step), role, "step") as bar:
-        rounds = training.rounds(state, batch, held_out, view_key, how)
+        rounds = training.rounds(state, batch, held_out, view_key, how, mesh)
         while True:
             with experiment.timed(workdir, f"train_{role}"):
                 following = next(rounds, None)
@@ -133,7 +133,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
                 rows.append(metrics._asdict())
                 if first_process:
                     storage.write_table(home / "metrics.csv", rows)
-                storage.save_step(home / "training", metrics.step, state)
+                storage.save_step(home / "training", metrics.step, sharding.gather(mesh, state))
             for name, value in rows[-1].items():
                 if name != "step":
                     writer.add_scalar(name, value, metrics.step)
@@ -145,7 +145,7 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
             )
     writer.close()
 
-    storage.save_checkpoint(home / "checkpoint", state.best_params)
+    storage.save_checkpoint(home / "checkpoint", sharding.gather(mesh, state.best_params))
     if not first_process:
         sharding.wait_for_all(f"{role} trained")
         return

@@ -13,6 +13,7 @@ Params = Mapping[str, Any]
 ApplyFn = Callable[[Any, jax.Array], jax.Array]
 Outputs = TypeVar("Outputs")
 
+CONVOLUTIONS = ("L1", "L2", "L3", "L4")
 KERNELS = (5, 5, 3, 3)
 CHANNELS = (5, 16, 32, 64)
 UNITS = 1024
@@ -30,17 +31,25 @@ class Recognizer(nn.Module):
 
     classes: int
 
-    @nn.compact
+    def setup(self) -> None:
+        """Names the layers."""
+        for layer, size, channels in zip(CONVOLUTIONS, KERNELS, CHANNELS, strict=True):
+            setattr(self, layer, nn.Conv(channels, (size, size), kernel_init=_he))
+        self.L5 = nn.Dense(UNITS, kernel_init=_he)
+        self.L6 = nn.Dense(UNITS, kernel_init=_he)
+        self.L7 = nn.Dense(self.classes)
+
+    def convolve(self, images: jax.Array) -> jax.Array:
+        """Returns what L1 to L4 make of the images, flat: `[n, height * width / 4]`."""
+        x = images
+        for layer in CONVOLUTIONS:
+            x = nn.max_pool(nn.relu(getattr(self, layer)(x)), (2, 2), (2, 2))
+        return x.reshape(x.shape[0], -1)
+
     def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns the logits `[n, classes]` and the penultimate features `[n, 1024]`."""
-        x = images
-        for layer, (size, channels) in enumerate(zip(KERNELS, CHANNELS, strict=True), 1):
-            x = nn.Conv(channels, (size, size), kernel_init=_he, name=f"L{layer}")(x)
-            x = nn.max_pool(nn.relu(x), (2, 2), (2, 2))
-        x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(UNITS, kernel_init=_he, name="L5")(x))
-        features = nn.relu(nn.Dense(UNITS, kernel_init=_he, name="L6")(x))
-        return nn.Dense(self.classes, name="L7")(features), features
+        features = nn.relu(self.L6(nn.relu(self.L5(self.convolve(images)))))
+        return self.L7(features), features
 
 
 def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
@@ -66,51 +75,76 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
     return initialize(key, jnp.zeros((1, *image_shape)))["params"]
 
 
-def plain(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Applies the flax module as it stands; the best choice where a GPU or TPU does the work.
+def plain(params: Params, images: jax.Array) -> jax.Array:
+    """Applies L1 to L4 of the flax module as they stand: the best choice on a GPU or TPU.
 
     Args:
-      params: From `init`.
+      params: From `init`, of L1 to L4 at least.
       images: `[n, height, width, channels]` in [0, 1].
 
     Returns:
-      Logits `[n, classes]` and penultimate features `[n, 1024]`.
+      `[n, height / 16 * width / 16 * 64]`, rounded down before the products; not negative.
     """
-    module = Recognizer(params["L7"]["bias"].shape[0])
-    outputs: Any = module.apply({"params": params}, images)
-    return outputs
+    convolved: Any = Recognizer(0).apply({"params": params}, images, method="convolve")
+    return convolved
 
 
-def fast_on_cpu(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def fast_on_cpu(params: Params, images: jax.Array) -> jax.Array:
     """Computes what `plain` does, up to float32 rounding, with CPU-friendly convolutions.
 
     Adding the bias and rectifying commute with the maximum, so both come after the pooling, on a
     quarter of the values.
 
     Args:
-      params: From `init`.
+      params: From `init`, of L1 to L4 at least.
       images: `[n, height, width, channels]` in [0, 1].
 
     Returns:
-      Logits `[n, classes]` and penultimate features `[n, 1024]`.
+      As `plain`.
     """
     x = images
-    for i, size in enumerate(KERNELS, 1):
-        kernel, bias = params[f"L{i}"]["kernel"], params[f"L{i}"]["bias"]
+    for layer, size in zip(CONVOLUTIONS, KERNELS, strict=True):
+        kernel, bias = params[layer]["kernel"], params[layer]["bias"]
         if size == 5:
             x = convolution.convolve_and_pool(x, kernel)
         else:  # Enough channels for the ordinary convolution to run at full speed.
             x = convolution.max_pool(convolution.convolve(x, kernel))
         x = nn.relu(x + bias)
-    x = x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], -1)
+
+
+def convolve(params: Params, images: jax.Array) -> jax.Array:
+    """Applies L1 to L4, formulated by backend: the only place where that is decided.
+
+    Args:
+      params: From `init`, of L1 to L4 at least.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      As `plain`.
+    """
+    return (fast_on_cpu if jax.default_backend() == "cpu" else plain)(params, images)
+
+
+def classify(params: Params, convolved: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Applies L5 to L7.
+
+    Args:
+      params: From `init`, of L5 to L7 at least.
+      convolved: From `convolve`.
+
+    Returns:
+      Logits `[n, classes]` and penultimate features `[n, 1024]`.
+    """
+    x = convolved
     for layer in ("L5", "L6"):
         x = nn.relu(x @ params[layer]["kernel"] + params[layer]["bias"])
     return x @ params["L7"]["kernel"] + params["L7"]["bias"], x
 
 
 def _forward(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Chooses the formulation by backend: the only place where that is decided."""
-    return (fast_on_cpu if jax.default_backend() == "cpu" else plain)(params, images)
+    """Returns logits and penultimate features."""
+    return classify(params, convolve(params, images))
 
 
 def logits(params: Params, images: jax.Array) -> jax.Array:

@@ -116,30 +116,38 @@ def start(key: jax.Array, classes: int, image_shape: Sequence[int], rate: float)
     )
 
 
-@functools.partial(jax.jit, static_argnames="settings", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("settings", "mesh"), donate_argnames="state")
 def train_step(
-    state: State, images: jax.Array, labels: jax.Array, key: jax.Array, settings: Settings
+    state: State,
+    images: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    settings: Settings,
+    mesh: jax.sharding.Mesh,
 ) -> tuple[State, jax.Array]:
     """Takes one step of Adam on a random view of each photograph.
 
-    A batch that is sharded over a mesh, with a state that is replicated, trains data-parallel.
-
     Args:
-      state: Where training is; its buffers are used up.
+      state: Where training is, on the mesh by `sharding.place_training`; its buffers are used up.
       images: `[batch, height, width, channels]` in [0, 1].
       labels: `[batch]` integers.
       key: A typed `jax.random.key`; the step folds in its own number.
       settings: How to train; static.
+      mesh: The devices; static.
 
     Returns:
       The next state, and the mean cross-entropy before the step.
     """
     keys = jax.random.split(jax.random.fold_in(key, state.step), images.shape[0])
     view = functools.partial(transforms.random_view, limits=settings.augmentation)
-    views = jax.vmap(view)(keys, images)
+
+    def convolve(params: Any, keys: jax.Array, images: jax.Array) -> jax.Array:
+        return recognizer.convolve(params, jax.vmap(view)(keys, images))
 
     def loss(params: Any) -> jax.Array:
-        logits = recognizer.logits(params, views)
+        kernels = {layer: params[layer] for layer in recognizer.CONVOLUTIONS}
+        convolved = sharding.divide_batch(mesh, convolve)(kernels, keys, images)
+        logits, _ = recognizer.classify(params, convolved)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     value, gradient = jax.value_and_grad(loss)(state.params)
@@ -262,15 +270,18 @@ def rounds(
     held_out: Photographs,
     key: jax.Array,
     settings: Settings,
+    mesh: jax.sharding.Mesh,
 ) -> Iterator[tuple[State, Metrics]]:
     """Trains until `finished`, a round at a time.
 
     Args:
-      state: Where to begin: from `start`, or as an earlier run left it after a round.
+      state: Where to begin: from `start`, or as an earlier run left it after a round; on the mesh
+        by `sharding.place_training`.
       batch: From `batches`.
       held_out: The photographs that measure.
       key: A typed `jax.random.key`: of the random views.
       settings: How to train.
+      mesh: The devices.
 
     Yields:
       After each round, the state and what the held-out photographs showed.
@@ -280,9 +291,9 @@ def rounds(
         losses = []
         state = jax.tree.map(jnp.copy, state)  # The caller's buffers are not used up.
         for step in range(int(state.step), last):
-            state, loss = train_step(state, *batch(step), key, settings)
+            state, loss = train_step(state, *batch(step), key, settings, mesh)
             losses.append(loss)
-        held_out_loss, accuracy = measure(sharding.here(state.params), held_out)
+        held_out_loss, accuracy = measure(sharding.gather(mesh, state.params), held_out)
         best = (float(state.best_accuracy), -float(state.best_loss))
         # The state keeps float32: unrounded, an equal accuracy could look higher or lower.
         if (float(np.float32(accuracy)), -held_out_loss) > best:

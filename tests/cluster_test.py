@@ -116,7 +116,7 @@ class ClusterTest(parameterized.TestCase):
         cls.addClassCleanup(stack.close)
         cls.root = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         draw_faces(cls.root / "faces")
-        cls.common = (f"--compilation_cache={cls.root / 'compiled'}",)
+        cls.common = (f"--compilation_cache={cls.root / 'compiled'}", "--cpu_devices=1")
         cls.trained = cls.root / "trained"
         cls.succeed(1, "train", cls.trained, f"--data_dir={cls.root / 'faces'}", *TRAINING)
 
@@ -157,7 +157,8 @@ class ClusterTest(parameterized.TestCase):
 
     def test_an_attack_goes_on_with_another_number_of_processes(self):
         alone, workdir = self.copy("alone"), self.copy("by several")
-        self.succeed(1, "attack", alone, *ATTACK)
+        said = self.succeed(1, "attack", alone, *ATTACK, "--cpu_devices=2")
+        self.assertIn("Process 1 of 1 computes on 2 of 2 devices", said[0])
         expected = content(alone / "clones")
         self.assertLen(expected, 4)
 
@@ -237,6 +238,7 @@ class FlagsTest(parameterized.TestCase):
     def test_what_jax_is_told(self, values, expected):
         with (
             flagsaver.flagsaver(heartbeat_timeout=7, **values),
+            mock.patch.object(jax.config, "update"),
             mock.patch.object(jax.distributed, "initialize") as initialize,
         ):
             devices.start()
@@ -244,6 +246,46 @@ class FlagsTest(parameterized.TestCase):
             initialize.assert_not_called()
         else:
             initialize.assert_called_once_with(*expected, heartbeat_timeout_seconds=7)
+
+    @parameterized.parameters(
+        (None, {}, 6, 6),
+        (None, {}, 64, 16),
+        (3, {}, 6, 3),
+        (None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}, 6, None),
+        (None, {"JAX_NUM_CPU_DEVICES": "8"}, 6, None),
+        (3, {"JAX_NUM_CPU_DEVICES": "8"}, 6, 3),
+    )
+    def test_how_many_devices_a_cpu_is(self, flag, environment, cores, expected):
+        clean = {"XLA_FLAGS": "", **environment}
+        with (
+            flagsaver.flagsaver(cpu_devices=flag),
+            mock.patch.dict(os.environ, clean),
+            mock.patch.object(devices, "cores", return_value=cores),
+            mock.patch.object(jax.config, "update") as update,
+        ):
+            if "JAX_NUM_CPU_DEVICES" not in environment:
+                os.environ.pop("JAX_NUM_CPU_DEVICES", None)
+            devices.divide_cpu()
+        if expected is None:
+            update.assert_not_called()
+        else:
+            update.assert_called_once_with("jax_num_cpu_devices", expected)
+
+    @parameterized.parameters(
+        ("cpu", 32, ["abcdef"], "ab"),
+        ("cpu", 32, ["abcd"], "abcd"),
+        ("cpu", 7, ["abcd"], "a"),
+        ("cpu", 8, ["abcd", "ef"], "abef"),
+        ("gpu", 32, ["abcdef"], "abcdef"),
+    )
+    def test_which_devices_divide_a_batch(self, backend, batch_size, processes, expected):
+        with (
+            mock.patch.object(jax, "default_backend", return_value=backend),
+            mock.patch.object(jax, "devices", return_value=list("".join(processes))),
+            mock.patch.object(jax, "process_count", return_value=len(processes)),
+            mock.patch.object(jax, "local_devices", side_effect=lambda number: processes[number]),
+        ):
+            self.assertEqual("".join(devices.for_training(batch_size)), expected)
 
     def test_a_binary_says_one_sentence(self):
         with tempfile.TemporaryDirectory() as workdir:

@@ -25,6 +25,16 @@ def weights(classes, *image_shape):
     return jax.tree.map(draw, shapes)
 
 
+def module(params, images):
+    """The flax module itself, which the formulations must agree with."""
+    classes = params["L7"]["bias"].shape[0]
+    return recognizer.Recognizer(classes).apply({"params": params}, images)
+
+
+def fast(params, images):
+    return recognizer.classify(params, recognizer.fast_on_cpu(params, images))
+
+
 class FormulationsTest(parameterized.TestCase):
     @parameterized.parameters(
         (2, 16, 16, 1),
@@ -36,25 +46,35 @@ class FormulationsTest(parameterized.TestCase):
         params = weights(classes, *image_shape)
         random = np.random.default_rng(1)
         images = random.uniform(size=(2, *image_shape)).astype(np.float32)
-        cotangents = (
-            random.standard_normal((2, classes)).astype(np.float32),
-            random.standard_normal((2, recognizer.UNITS)).astype(np.float32),
-        )
+        length = params["L5"]["kernel"].shape[0]
+        cotangents = random.standard_normal((2, length)).astype(np.float32)
 
         @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
         def everything(params, images):
             results = []
             for formulation in (recognizer.fast_on_cpu, recognizer.plain):
-                outputs, pullback = jax.vjp(formulation, params, images)
-                results.append((*outputs, *pullback(cotangents)))
+                convolved, pullback = jax.vjp(formulation, params, images)
+                results.append((convolved, *pullback(cotangents)))
             return results
 
         found, expected = everything(params, images)
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(one, other, atol=2e-5 * np.abs(other).max(), rtol=0)
-        image_gradient = np.asarray(expected[3])
+        image_gradient = np.asarray(expected[2])
         self.assertEqual(image_gradient.shape, images.shape)
         self.assertGreater(np.abs(image_gradient).max(), 0)
+
+    def test_the_layers_one_by_one_are_the_module(self):
+        params = weights(3, 17, 20, 3)
+        images = np.random.default_rng(1).uniform(size=(2, 17, 20, 3)).astype(np.float32)
+
+        @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+        def both(params, images):
+            convolved = recognizer.plain(params, images)
+            return recognizer.classify(params, convolved), module(params, images)
+
+        for one, other in zip(*both(params, images), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
     @parameterized.parameters(("cpu", False), ("gpu", True), ("tpu", True))
     def test_the_backend_chooses_the_formulation(self, backend, windowed):
@@ -67,7 +87,7 @@ class FormulationsTest(parameterized.TestCase):
 
 
 class Bfloat16Test(parameterized.TestCase):
-    @parameterized.parameters(recognizer.plain, recognizer.fast_on_cpu)
+    @parameterized.parameters(module, fast)
     def test_rounds_inside_and_is_float32_outside(self, formulation):
         params = weights(3, 16, 16, 1)
         images = np.random.default_rng(1).uniform(size=(4, 16, 16, 1)).astype(np.float32)
@@ -140,7 +160,7 @@ class RecognizerTest(parameterized.TestCase):
             },
         )
 
-    @parameterized.parameters(recognizer.plain, recognizer.fast_on_cpu)
+    @parameterized.parameters(module, fast)
     def test_shapes_of_the_paper(self, formulation):
         logits, features = jax.eval_shape(
             lambda images: formulation(

@@ -119,6 +119,15 @@ def check_placement():
     return found
 
 
+def check_width():
+    """How many of the eight devices take part in so much work."""
+    shards = {1: (1, 7, 8, 9, 10, 16, 17), 2: (1, 3, 5)}
+    return {
+        str(count): {items: sharding.width(sharding.make_mesh(count, items=items)) for items in all}
+        for count, all in shards.items()
+    }
+
+
 def check_rows():
     """Reads rows back from meshes of several shapes, and with the devices in another order."""
     found = {}
@@ -169,18 +178,20 @@ def check_training():
         ("streamed", all_devices, streamed),
     ):
         batch = training.batches(source, TRAINING.batch_size, seed=3, mesh=mesh)
-        state, losses = sharding.replicate(mesh, started()), []
+        state, losses = sharding.place_training(mesh, started()), []
         key = jax.random.key(4)
         for step in range(3):
             images, labels = batch(step)
             found[f"{name}_rows"] = sorted({s.data.shape[0] for s in images.addressable_shards})
             shown.setdefault(name, []).append((np.asarray(images), np.asarray(labels)))
-            state, loss = training.train_step(state, images, labels, key, TRAINING)
+            state, loss = training.train_step(state, images, labels, key, TRAINING, mesh)
             losses.append(loss)
-        ends[name] = jax.tree.map(np.asarray, ({"params": state.params}, np.array(losses)))
-        found[f"{name}_replicated"] = all(
-            leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)
-        )
+        whole = sharding.gather(mesh, state.params)
+        ends[name] = jax.tree.map(np.asarray, ({"params": whole}, np.array(losses)))
+        found[f"{name}_kernels"] = {
+            layer: state.optimizer[0].mu[layer]["kernel"].addressable_data(0).shape
+            for layer in ("L4", "L5", "L6", "L7")
+        }
 
     def furthest(one, other):
         away = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, other)
@@ -218,7 +229,14 @@ def check_refusals():
 def on_eight_devices():
     """Runs all checks, and prints what they found as the last line."""
     assert jax.device_count() == DEVICES
-    checks = (check_attack, check_placement, check_rows, check_training, check_refusals)
+    checks = (
+        check_attack,
+        check_placement,
+        check_width,
+        check_rows,
+        check_training,
+        check_refusals,
+    )
     print(json.dumps({check.__name__: check() for check in checks}))
 
 
@@ -270,6 +288,15 @@ class EightDevicesTest(parameterized.TestCase):
             },
         )
 
+    def test_no_more_devices_than_the_work_needs(self):
+        self.assertEqual(
+            results()["check_width"],
+            {
+                "1": {"1": 1, "7": 7, "8": 8, "9": 5, "10": 5, "16": 8, "17": 6},
+                "2": {"1": 1, "3": 3, "5": 3},
+            },
+        )
+
     @parameterized.parameters(
         ("all", 8), ("backwards", 8), ("groups", 4), ("backwards_groups", 2), ("one", 1)
     )
@@ -286,7 +313,8 @@ class EightDevicesTest(parameterized.TestCase):
         found = results()["check_training"]
         self.assertEqual(found[f"{name}_batches"], 0)
         self.assertEqual(found[f"{name}_rows"], [2])
-        self.assertTrue(found[f"{name}_replicated"])
+        kernels = {"L4": [3, 3, 32, 64], "L5": [64, 128], "L6": [1024, 128], "L7": [128, CLASSES]}
+        self.assertEqual(found[f"{name}_kernels"], kernels)
         self.assertGreater(found["moved"], 2e-3)
         self.assertLess(found[name], 1e-4)
 

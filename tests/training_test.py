@@ -135,7 +135,7 @@ class TrainStepTest(parameterized.TestCase):
         @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def gradient(params):
             def loss(params):
-                logits = recognizer.plain(params, images)[0]
+                logits, _ = recognizer.Recognizer(CLASSES).apply({"params": params}, images)
                 return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(6), labels])
 
             return jax.value_and_grad(loss)(params)
@@ -143,7 +143,9 @@ class TrainStepTest(parameterized.TestCase):
         value, slope = gradient(state.params)
         before = jax.tree.map(np.asarray, state.params)
         state = jax.tree.map(jnp.copy, state)
-        after, reported = training.train_step(state, images, labels, jax.random.key(1), QUICK)
+        after, reported = training.train_step(
+            state, images, labels, jax.random.key(1), QUICK, sharding.make_mesh()
+        )
         self.assertAlmostEqual(float(reported), float(value), places=4)
         self.assertEqual(int(after.step), 1)
         # Adam's first step is the rate, against the sign of each derivative that is not tiny.
@@ -163,7 +165,7 @@ class TrainStepTest(parameterized.TestCase):
         def loss(step, seed):
             state = fresh()._replace(step=jnp.int32(step))
             key = jax.random.key(seed)
-            arguments = photographs.images, photographs.labels, key, settings
+            arguments = photographs.images, photographs.labels, key, settings, sharding.make_mesh()
             return float(training.train_step(state, *arguments)[1])
 
         self.assertEqual(loss(0, 1), loss(0, 1))
@@ -172,12 +174,11 @@ class TrainStepTest(parameterized.TestCase):
 
 class RoundsTest(parameterized.TestCase):
     def run_rounds(self, state, settings=QUICK, photographs=None, held_out=None):
-        batch = training.batches(
-            photographs or separable(12), settings.batch_size, seed=0, mesh=sharding.make_mesh()
-        )
-        return training.rounds(
-            state, batch, held_out or separable(6, seed=1), jax.random.key(2), settings
-        )
+        mesh = sharding.make_mesh()
+        source = photographs or separable(12)
+        batch = training.batches(source, settings.batch_size, seed=0, mesh=mesh)
+        looks = held_out or separable(6, seed=1)
+        return training.rounds(state, batch, looks, jax.random.key(2), settings, mesh)
 
     def scripted(self, looks, settings):
         """Runs rounds whose looks at the held-out photographs are these (loss, accuracy)."""
@@ -190,7 +191,11 @@ class RoundsTest(parameterized.TestCase):
             ),
         ):
             nothing = lambda step: (None, None)  # noqa: E731
-            return list(training.rounds(fresh(), nothing, None, jax.random.key(0), settings))
+            return list(
+                training.rounds(
+                    fresh(), nothing, None, jax.random.key(0), settings, sharding.make_mesh()
+                )
+            )
 
     def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(self):
         whole = list(itertools.islice(self.run_rounds(fresh()), 3))
@@ -270,7 +275,9 @@ class RoundsTest(parameterized.TestCase):
             mock.patch.object(training, "train_step", step),
         ):
             nothing = lambda step: (None, None)  # noqa: E731
-            rounds = training.rounds(fresh(), nothing, None, jax.random.key(0), settings)
+            rounds = training.rounds(
+                fresh(), nothing, None, jax.random.key(0), settings, sharding.make_mesh()
+            )
             found = [metrics for _, metrics in rounds]
         self.assertEqual(
             found, [training.Metrics(2, 3.0, 0.25, 0.5), training.Metrics(4, 0.5, 0.25, 0.5)]
