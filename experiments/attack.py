@@ -27,7 +27,7 @@ _CHUNK = flags.DEFINE_integer(
     "chunk",
     50,
     "Restarts that run side by side on a device: 50 suit the caches of a CPU, a GPU takes "
-    "hundreds. What an interruption loses at most.",
+    "hundreds. What an interruption loses at most on each device.",
     lower_bound=1,
 )
 _CLASS_SHARDS = flags.DEFINE_integer(

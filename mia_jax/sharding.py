@@ -20,7 +20,8 @@ from mia_jax import recognizer
 
 ITEMS, CLASSES = "items", "classes"
 
-# Outputs, outputs, inputs: the activations are put together after L5, and the logits added up.
+# L5 and L6 are divided by outputs, L7 by inputs: activations are put together before L5 and L6, and
+# the logits are added up.
 _DIVIDED = {
     "L5": {"kernel": PartitionSpec(None, ITEMS), "bias": PartitionSpec(ITEMS)},
     "L6": {"kernel": PartitionSpec(None, ITEMS), "bias": PartitionSpec(ITEMS)},
@@ -39,8 +40,8 @@ def make_mesh(
       class_shards: Over how many devices the recognizer's last layer is split, class by class; the
         other devices take other work.
       devices: Which devices; all by default.
-      items: How many items of work there are, at least one. Where there is one process, it leaves
-        out devices without which all are done in no more waves: idle ones of a CPU take its time.
+      items: How many items of work there are, if it is known. One process then leaves out devices
+        without which the work takes no more waves: idle ones of a CPU would take its time.
 
     Returns:
       A mesh with the axes "items" and "classes".

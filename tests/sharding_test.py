@@ -197,6 +197,11 @@ def check_training():
         away = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, other)
         return max(jax.tree.leaves(away))
 
+    placed = sharding.place_training(sharding.make_mesh(devices=jax.devices()[:3]), weights())
+    found["whole_on_three"] = all(
+        leaf.sharding.is_fully_replicated and len(leaf.addressable_shards) == 3
+        for leaf in jax.tree.leaves(placed)
+    )
     start = {"params": weights()}
     found["moved"] = furthest(ends["alone"][0], start)
     for name in ("memory", "streamed"):
@@ -315,6 +320,7 @@ class EightDevicesTest(parameterized.TestCase):
         self.assertEqual(found[f"{name}_rows"], [2])
         kernels = {"L4": [3, 3, 32, 64], "L5": [64, 128], "L6": [1024, 128], "L7": [128, CLASSES]}
         self.assertEqual(found[f"{name}_kernels"], kernels)
+        self.assertTrue(found["whole_on_three"])
         self.assertGreater(found["moved"], 2e-3)
         self.assertLess(found[name], 1e-4)
 
