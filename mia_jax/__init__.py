@@ -1,8 +1,9 @@
 """How much of the faces that a recognizer was trained on can be rebuilt from it.
 
-The modules, in the order in which data flows: `faces`, `protocol`, `recognizer`, `training`,
-`seeds`, `eigenfaces`, `model_check`, `inversion`, `evaluation`, `figures`, `report`; and the leaves
-`convolution`, `losses`, `transforms` and `storage`.
+The modules, in the order in which data flows: `faces` with `vgg_face2`, `protocol`, `recognizer`,
+`training`, `seeds`, `eigenfaces`, `model_check`, `inversion`, `evaluation`, `figures`, `report`;
+the leaves `convolution`, `losses`, `transforms` and `storage`; and for many devices `sharding` and
+`workload`.
 """
 
 from mia_jax.eigenfaces import Eigenfaces
