@@ -44,22 +44,27 @@ def infomax(logits: jax.Array, target: jax.Array) -> jax.Array:
     return -jax.nn.log_softmax(logits)[target]
 
 
-def max_margin(logits: jax.Array, target: jax.Array) -> jax.Array:
+def max_margin(
+    logits: jax.Array, target: jax.Array, enough: float | jax.Array = jnp.inf
+) -> jax.Array:
     """Computes how far the target's logit lies under the largest of the others.
 
-    Unlike the other two it has no floor: its gradient does not vanish when the target is certain.
+    Unlike the other two it has no floor, unless one is given: its gradient does not vanish when the
+    target is certain, and more and more of whatever tells the target from the others is asked for,
+    more than a photograph has. With a floor, a penalty decides once the target is ahead enough.
 
     Args:
       logits: `[classes]`, at least two.
       target: The targeted class, an integer scalar.
+      enough: How far ahead the target's logit has to be; not negative.
 
     Returns:
-      A scalar, negative once the target comes first.
+      A scalar, negative once the target comes first, and at least `-enough`.
 
     Source: the identity loss of Yuan et al. 2023, "Pseudo label-guided model inversion attack".
     """
     others = jnp.where(jnp.arange(logits.shape[0]) == target, -jnp.inf, logits)
-    return jnp.max(others) - logits[target]
+    return jnp.maximum(jnp.max(others) - logits[target], -enough)
 
 
 def total_variation(image: jax.Array) -> jax.Array:

@@ -59,6 +59,13 @@ class LossesTest(parameterized.TestCase):
             every = jax.jit(lambda logits: jax.vmap(loss)(logits, targets))
             check_grads(every, (logits,), order=2, modes=["rev"])
 
+    @parameterized.parameters((3, -3, 0), (5, -5, 0), (6, -5, 1), (np.inf, -5, 1))
+    def test_a_margin_that_is_enough_ends_the_descent(self, enough, expected, slope):
+        loss = functools.partial(losses.max_margin, enough=enough - 1e-3)
+        value, slopes = jax.value_and_grad(loss)(jnp.array([7.0, 2, 1]), 0)
+        np.testing.assert_allclose(value, expected, atol=2e-3)
+        np.testing.assert_array_equal(slopes, np.array([-1, 1, 0]) * slope)
+
     def test_gradient_of_infomax_and_max_margin_survives_saturation(self):
         logits, target = np.array([1000, 0, -5], np.float32), 1
         np.testing.assert_array_equal(gradient(losses.least_squares, logits, target), 0)
