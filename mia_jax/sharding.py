@@ -139,8 +139,8 @@ def divide_batch(mesh: Mesh, function: Callable[..., jax.Array]) -> Callable[...
       function: `(shared, *parts) -> results` where parts and results have a leading axis.
 
     Returns:
-      The same function of a whole batch that divides over the mesh, with `shared` and the results
-      on every device.
+      The same function of a whole batch that divides over the mesh, with `shared` on every device
+      and the results divided as the batch is.
     """
 
     def all_parts(shared: Any, *batch: jax.Array) -> jax.Array:
@@ -148,9 +148,7 @@ def divide_batch(mesh: Mesh, function: Callable[..., jax.Array]) -> Callable[...
         mapped = jax.shard_map(
             function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(ITEMS), check_vma=False
         )
-        return jax.lax.with_sharding_constraint(
-            mapped(shared, *batch), NamedSharding(mesh, PartitionSpec())
-        )
+        return mapped(shared, *batch)
 
     return all_parts
 
