@@ -179,7 +179,7 @@ def _descend(
 
 def batches(
     photographs: Photographs, batch_size: int, seed: int, mesh: jax.sharding.Mesh
-) -> Callable[[int], tuple]:
+) -> Callable[[int], tuple[jax.Array, jax.Array]]:
     """Arranges photographs in shuffled batches, another order in each epoch.
 
     The batch depends on the number of the step only, so a resumed training sees what an
@@ -287,7 +287,7 @@ def _in_place_of(old: jax.Array, value: float) -> jax.Array:
 
 def rounds(
     state: State,
-    batch: Callable[[int], tuple],
+    batch: Callable[[int], tuple[jax.Array, jax.Array]],
     held_out: Photographs,
     key: jax.Array,
     settings: Settings,
