@@ -203,7 +203,7 @@ def from_flags() -> Recipe:
         names = ("components", "waves", "wave_deviation", "spread", "prior")
         idle |= dict.fromkeys(names, "--space=eigenfaces")
     for name, needed in idle.items():
-        if given.get(name):
+        if name in given:
             raise ValueError(f"--{name} is only for {needed}")
     off: dict[str, Any] = dict.fromkeys(idle, 0)
     recipe = dataclasses.replace(recipe, **off)  # Not stored as if they had played a part.

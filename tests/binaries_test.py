@@ -151,6 +151,7 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
         ("attack", ["--identities=nobody", *ATTACK], "identity 'nobody' is not registered"),
         ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
         ("attack", ["--components=5", *ATTACK], "--components is only for --space=eigenfaces"),
+        ("attack", ["--prior=0", *ATTACK], "--prior is only for --space=eigenfaces"),
         ("attack", ["--margin=5", *ATTACK], "--margin is only for --loss=max_margin"),
         ("attack", ["--platform=tpu", *ATTACK], "--platform=tpu has no device here"),
         pytest.param(
