@@ -11,8 +11,8 @@ setuptools.setup(
     description="Model inversion attacks on face recognizers and their evaluation, in JAX.",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["mia_jax"],
-    package_data={"mia_jax": ["py.typed", "templates/*.html"]},
+    packages=setuptools.find_packages(include=["mia_jax", "mia_jax.*"]),
+    package_data={"mia_jax": ["py.typed"], "mia_jax.report": ["templates/*.html"]},
     install_requires=[
         "absl-py",
         "array_record",

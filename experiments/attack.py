@@ -3,7 +3,7 @@
 For example: python -m experiments.attack --workdir=runs/orl --recipe=best
 
 On several devices and hosts each device does whole chunks of restarts, and each process writes the
-chunks of its own devices: see `mia_jax.workload` and `mia_jax.sharding`.
+chunks of its own devices: see `mia_jax.runtime.workload` and `mia_jax.runtime.sharding`.
 """
 
 import json
@@ -16,8 +16,11 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import clones, console, experiment, recipes, targets
-from mia_jax import faces, inversion, model_check, protocol, seeds, sharding, workload
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces
+from mia_jax.attack import check, inversion, seeds
+from mia_jax.faces import protocol
+from mia_jax.runtime import sharding, workload
+from mia_jax.runtime.storage import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
 flags.adopt_module_key_flags(recipes)
@@ -139,7 +142,7 @@ def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
         auxiliary = auxiliary_faces(loaded, roles)
-        seen = model_check.check_model(
+        seen = check.check_model(
             recipes.PRECISIONS[recipe.precision],
             params,
             jnp.asarray(auxiliary[:8]),

@@ -51,7 +51,11 @@ import optax
 from absl import flags, logging
 
 from experiments import clones, console, devices, provenance, rivals
-from mia_jax import inversion, recognizer, sharding, storage, training, transforms, workload
+from mia_jax import recognizer
+from mia_jax.attack import inversion
+from mia_jax.recognizer import training
+from mia_jax.recognizer.views import STILL
+from mia_jax.runtime import sharding, storage, workload
 
 for _name in ("platform", "image_size", "channels"):  # Those of the other binaries that count here.
     flags.declare_key_flag(_name)
@@ -233,7 +237,7 @@ def measure_step() -> dict[str, Any]:
 def measure_train() -> dict[str, Any]:
     """Measures training."""
     augmented = training.Settings(batch_size=BATCH)
-    still = dataclasses.replace(augmented, augmentation=transforms.STILL)
+    still = dataclasses.replace(augmented, augmentation=STILL)
     results = {}
     for classes in (FEW_CLASSES, _CLASSES.value):
         for name, model in models(classes).items():

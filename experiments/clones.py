@@ -8,8 +8,10 @@ import jax
 import numpy as np
 
 from experiments import experiment
-from mia_jax import inversion, protocol, sharding, storage, workload
-from mia_jax.storage import WorkDirectory
+from mia_jax.attack import inversion
+from mia_jax.faces import protocol
+from mia_jax.runtime import sharding, storage, workload
+from mia_jax.runtime.storage import WorkDirectory
 
 COMMON = ("trace_iterations", "recipe")
 

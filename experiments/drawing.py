@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 
 from experiments import experiment
-from mia_jax import evaluation, faces, figures, protocol, report, storage
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces, report
+from mia_jax.evidence import evaluation
+from mia_jax.faces import protocol
+from mia_jax.report import figures
+from mia_jax.runtime import storage
+from mia_jax.runtime.storage import WorkDirectory
 
 GRID = 25
 

@@ -13,8 +13,11 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import console, drawing, experiment, provenance
-from mia_jax import evaluation, faces, protocol, recognizer, report, storage
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces, recognizer, report
+from mia_jax.evidence import evaluation
+from mia_jax.faces import protocol
+from mia_jax.runtime import storage
+from mia_jax.runtime.storage import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
 

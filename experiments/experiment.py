@@ -14,8 +14,10 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import devices, options
-from mia_jax import faces, protocol, recognizer, storage
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces, recognizer
+from mia_jax.faces import protocol
+from mia_jax.runtime import storage
+from mia_jax.runtime.storage import WorkDirectory
 
 flags.adopt_module_key_flags(options)
 flags.adopt_module_key_flags(devices)

@@ -4,8 +4,9 @@ from typing import Any
 
 from absl import flags
 
-from mia_jax import recognizer, storage
-from mia_jax.storage import WorkDirectory
+from mia_jax import recognizer
+from mia_jax.runtime import storage
+from mia_jax.runtime.storage import WorkDirectory
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this experiment: everything is read from and written to it."

@@ -12,8 +12,10 @@ import jax
 from absl import flags
 
 from experiments import experiment
-from mia_jax import faces, protocol, storage
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces
+from mia_jax.faces import protocol
+from mia_jax.runtime import storage
+from mia_jax.runtime.storage import WorkDirectory
 
 # Flags that say where or how fast, and nothing of what is computed.
 _UNRECORDED = (

@@ -11,9 +11,11 @@ import numpy as np
 import optax
 from absl import flags
 
-from mia_jax import eigenfaces, inversion, losses, recognizer, seeds, transforms
+from mia_jax import recognizer
+from mia_jax.attack import eigenfaces, inversion, losses, seeds
+from mia_jax.recognizer.views import STILL, ViewRange
 
-JITTER = transforms.ViewRange(rotation=3, scale=0.03, shift=0.02)
+JITTER = ViewRange(rotation=3, scale=0.03, shift=0.02)
 
 LOSSES = {
     "least_squares": losses.least_squares,
@@ -271,7 +273,7 @@ def settings(recipe: Recipe, faces: eigenfaces.Eigenfaces | None) -> inversion.S
         iterations=recipe.iterations,
         loss=loss,
         penalty=penalty,
-        views=JITTER if recipe.views_per_iteration else transforms.STILL,
+        views=JITTER if recipe.views_per_iteration else STILL,
         views_per_iteration=max(recipe.views_per_iteration, 1),
         stop=stop,
         **space,

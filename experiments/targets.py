@@ -5,7 +5,7 @@ import re
 
 from absl import flags
 
-from mia_jax import protocol
+from mia_jax.faces import protocol
 
 _IDENTITIES = flags.DEFINE_string(
     "identities",

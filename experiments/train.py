@@ -13,8 +13,12 @@ import tensorboardX
 from absl import flags, logging
 
 from experiments import console, devices, experiment, options
-from mia_jax import evaluation, faces, protocol, sharding, storage, training
-from mia_jax.storage import WorkDirectory
+from mia_jax import faces
+from mia_jax.evidence import evaluation
+from mia_jax.faces import protocol
+from mia_jax.recognizer import training
+from mia_jax.runtime import sharding, storage
+from mia_jax.runtime.storage import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Adam's rate in training.", 1e-8)

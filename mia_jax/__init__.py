@@ -6,10 +6,10 @@ the leaves `convolution`, `losses`, `transforms` and `storage`; and for many dev
 `workload`.
 """
 
-from mia_jax.eigenfaces import Eigenfaces
-from mia_jax.inversion import Clones, Settings, StoppingRule, invert, restart_keys
-from mia_jax.losses import infomax, least_squares, max_margin
-from mia_jax.model_check import check_model, from_confidences
+from mia_jax.attack.check import check_model, from_confidences
+from mia_jax.attack.eigenfaces import Eigenfaces
+from mia_jax.attack.inversion import Clones, Settings, StoppingRule, invert, restart_keys
+from mia_jax.attack.losses import infomax, least_squares, max_margin
 
 __all__ = [
     "Clones",

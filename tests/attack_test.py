@@ -7,7 +7,8 @@ from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
 from experiments import clones, targets
-from mia_jax import protocol, storage, workload
+from mia_jax.faces import protocol
+from mia_jax.runtime import storage, workload
 
 REGISTERED = ("0:2", "ann", "bob", "s1", "s2", "Zoë")
 ROLES = protocol.Protocol(

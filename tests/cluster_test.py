@@ -20,7 +20,7 @@ from absl.testing import absltest, flagsaver, parameterized
 from PIL import Image
 
 from experiments import devices
-from mia_jax import storage
+from mia_jax.runtime import storage
 
 ROOT = pathlib.Path(__file__).parent.parent
 SECONDS = 240

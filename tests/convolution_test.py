@@ -8,7 +8,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from jax import lax
 
-from mia_jax import convolution
+from mia_jax.recognizer import convolution
 
 # Even, odd, mixed, smaller than the kernel, and down to a single window or none.
 SHAPES = ((2, 8, 6, 1), (1, 7, 9, 3), (2, 5, 8, 2), (1, 8, 5, 5), (2, 2, 2, 1), (1, 1, 4, 2))

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from mia_jax import eigenfaces
+from mia_jax.attack import eigenfaces
 
 FACES, SHAPE = 6, (5, 4, 2)
 decode = jax.jit(jax.vmap(eigenfaces.decode, (None, 0)))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mia_jax import evaluation
+from mia_jax.evidence import evaluation
 
 logit_matrices = hnp.arrays(
     np.float32,

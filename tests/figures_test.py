@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mia_jax import figures
+from mia_jax.report import figures
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 

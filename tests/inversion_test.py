@@ -6,9 +6,10 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax import eigenfaces, inversion, losses, recognizer, seeds, transforms
-from mia_jax.inversion import Settings, StoppingRule
-from mia_jax.transforms import ViewRange
+from mia_jax import recognizer
+from mia_jax.attack import eigenfaces, inversion, losses, seeds
+from mia_jax.attack.inversion import Settings, StoppingRule
+from mia_jax.recognizer.views import STILL, ViewRange
 
 SHAPE, CLASSES = (4, 5, 1), 3
 PIXELS = 20
@@ -206,9 +207,9 @@ class FixedRateTest(parameterized.TestCase):
 
 class GradientTest(parameterized.TestCase):
     @parameterized.named_parameters(
-        ("infomax_of_the_recognizer", "recognizer", losses.infomax, transforms.STILL),
-        ("least_squares", "layered", losses.least_squares, transforms.STILL),
-        ("max_margin", "layered", losses.max_margin, transforms.STILL),
+        ("infomax_of_the_recognizer", "recognizer", losses.infomax, STILL),
+        ("least_squares", "layered", losses.least_squares, STILL),
+        ("max_margin", "layered", losses.max_margin, STILL),
         (
             "infomax_in_views",
             "layered",
@@ -597,8 +598,8 @@ class ModelsAndSpacesTest(parameterized.TestCase):
 
 class CostTest(parameterized.TestCase):
     @parameterized.parameters(
-        (transforms.STILL, 1, 1),
-        (transforms.STILL, 4, 1),
+        (STILL, 1, 1),
+        (STILL, 4, 1),
         (ViewRange(shift=0.1), 1, 1),
         (ViewRange(shift=0.1), 4, 4),
     )

@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from mia_jax import losses
+from mia_jax.attack import losses
 
 ALL = (losses.least_squares, losses.infomax, losses.max_margin)
 LOGITS = (0.3, -1.2, 2.0, 0.9)

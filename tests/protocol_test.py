@@ -6,7 +6,7 @@ import hypothesis
 from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 
-from mia_jax import protocol
+from mia_jax.faces import protocol
 
 NAMES = tuple(f"s{number}" for number in range(1, 13))
 VGGFACE2 = tuple(f"n{number:06d}" for number in range(9131))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from mia_jax import seeds
+from mia_jax.attack import seeds
 
 ALL = (functools.partial(seeds.mean_of_subset, count=4), seeds.noisy_mean, seeds.uniform_noise)
 

@@ -16,8 +16,11 @@ from absl.testing import absltest, parameterized
 from jax.sharding import PartitionSpec
 from streamed import Streamed
 
-from mia_jax import inversion, recognizer, sharding, training
-from mia_jax.transforms import ViewRange
+from mia_jax import recognizer
+from mia_jax.attack import inversion
+from mia_jax.recognizer import training
+from mia_jax.recognizer.views import ViewRange
+from mia_jax.runtime import sharding
 
 # Most of the time here is compilation; the second is LLVM's part, XLA's own passes still run.
 XLA_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"

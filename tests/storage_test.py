@@ -16,7 +16,7 @@ from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mia_jax import storage
+from mia_jax.runtime import storage
 
 PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- "
 

@@ -11,12 +11,15 @@ import optax
 from absl.testing import absltest, parameterized
 from streamed import Streamed
 
-from mia_jax import recognizer, sharding, storage, training, transforms
-from mia_jax.training import Photographs, Settings
+from mia_jax import recognizer
+from mia_jax.recognizer import training
+from mia_jax.recognizer.training import Photographs, Settings
+from mia_jax.recognizer.views import STILL, ViewRange
+from mia_jax.runtime import sharding, storage
 
 SHAPE, CLASSES = (16, 16, 1), 3
 QUICK = Settings(
-    learning_rate=3e-3, batch_size=6, max_steps=30, evaluate_every=3, augmentation=transforms.STILL
+    learning_rate=3e-3, batch_size=6, max_steps=30, evaluate_every=3, augmentation=STILL
 )
 
 
@@ -159,7 +162,7 @@ class TrainStepTest(parameterized.TestCase):
         self.assertTrue(trees_equal(after.best_params, before))
 
     def test_views_change_with_the_step_and_the_key(self):
-        settings = Settings(batch_size=6, augmentation=transforms.ViewRange(brightness=0.3))
+        settings = Settings(batch_size=6, augmentation=ViewRange(brightness=0.3))
         photographs = separable(6)
 
         def loss(step, seed):

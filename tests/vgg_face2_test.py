@@ -14,7 +14,8 @@ from absl.testing import absltest, parameterized
 from PIL import Image
 from tensorflow_datasets.core import shuffle
 
-from mia_jax import faces, vgg_face2
+from mia_jax import faces
+from mia_jax.faces import vgg_face2
 
 WIDTH, HEIGHT = 100, 80
 TRAIN = ("n000002/0001_01", "n000002/0002_01", "n000010/0001_02", "n000002/0003_01")

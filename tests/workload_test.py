@@ -2,8 +2,8 @@ import hypothesis
 from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 
-from mia_jax import workload
-from mia_jax.workload import Item
+from mia_jax.runtime import workload
+from mia_jax.runtime.workload import Item
 
 NAMES = st.lists(st.text(max_size=3), unique=True, max_size=5)
 

@@ -122,7 +122,7 @@ def summary(evaluation: Evaluation) -> list[str]:
 def _template() -> jinja2.Template:
     """Compile the page's template."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mia_jax"),
+        loader=jinja2.PackageLoader("mia_jax.report"),
         autoescape=True,
         undefined=jinja2.ChainableUndefined,  # an absent number reaches its filter: an en dash
         trim_blocks=True,

@@ -20,7 +20,7 @@ from absl import logging
 from PIL import Image
 from tensorflow_datasets.core import shuffle
 
-from mia_jax import faces
+from mia_jax.faces import sources
 
 # The authors extend a face's box by this factor, to include the whole head, before their own models
 # see it (Cao et al., 2018): width and height grow by it, half of that in each direction.
@@ -116,7 +116,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
         for match, encoded in _read_archive(archive, rf"{split}/((n\d{{6}})/\d+_\d+)\.jpg"):
             name, identity = match.groups()
             try:
-                image = faces.read_image(io.BytesIO(encoded)).convert("RGB")
+                image = sources.read_image(io.BytesIO(encoded)).convert("RGB")
             except ValueError:
                 unreadable.append(name)
                 continue
@@ -148,7 +148,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
                 len(unreadable),
                 len(unreadable) + index,
                 archive.name,
-                faces.list_some(unreadable),
+                sources.list_some(unreadable),
             )
         if whole:
             logging.warning(
@@ -156,7 +156,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
                 len(whole),
                 index,
                 archive.name,
-                faces.list_some(whole),
+                sources.list_some(whole),
             )
 
 

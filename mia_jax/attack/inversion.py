@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mia_jax import losses, transforms
+from mia_jax.attack import losses
+from mia_jax.recognizer.views import STILL, ViewRange, random_view
 
 ApplyFn = Callable[[Any, jax.Array], jax.Array]
 SCORES_OF_INTEREST = (0.9, 0.99)
@@ -84,7 +85,7 @@ class Settings:
     decode: Callable[[jax.Array], jax.Array] = _same
     project: Callable[[jax.Array], jax.Array] = clip_pixels
     penalty: Callable[[jax.Array, jax.Array], jax.Array] = _free
-    views: transforms.ViewRange = transforms.STILL
+    views: ViewRange = STILL
     views_per_iteration: int = 1
     stop: StoppingRule | None = None
 
@@ -229,11 +230,11 @@ def _invert_one(
 
     def in_views(point: jax.Array, view_key: jax.Array) -> tuple[jax.Array, jax.Array]:
         image = settings.decode(point)
-        view = lambda one: transforms.random_view(one, image, settings.views)  # noqa: E731
+        view = lambda one: random_view(one, image, settings.views)  # noqa: E731
         return shown(point, image, jax.vmap(view)(jax.random.split(view_key, count)))
 
     # Without random views, several would be one and the same.
-    count = settings.views_per_iteration if settings.views != transforms.STILL else 1
+    count = settings.views_per_iteration if settings.views != STILL else 1
     thresholds = jnp.array(SCORES_OF_INTEREST)
 
     def update(state: _State, iteration: jax.Array) -> tuple[_State, jax.Array, jax.Array]:
@@ -345,5 +346,5 @@ def gradient_evaluations(settings: Settings) -> int:
     Returns:
       The number of images whose gradient is taken in `settings.iterations` updates.
     """
-    random = settings.views != transforms.STILL
+    random = settings.views != STILL
     return settings.iterations * (settings.views_per_iteration if random else 1)

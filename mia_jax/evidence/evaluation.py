@@ -15,14 +15,14 @@ import numpy as np
 import scipy.stats
 import skimage.metrics
 
-from mia_jax import transforms
+from mia_jax.recognizer.views import ViewRange, random_view
 
 RANKS = (1, 5, 10)
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 ROBUST_VIEWS = 16
 OTHERS = 10  # People whose clones are compared with another one.
-ROBUST = transforms.ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5, brightness=0.05)
+ROBUST = ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5, brightness=0.05)
 _BATCH = 100
 
 ImageFn = Callable[[jax.Array], jax.Array]
@@ -307,7 +307,7 @@ def robust_scores(model: Model, images: np.ndarray, target: int, key: jax.Array)
 
     @jax.jit
     def view(one: jax.Array, batch: jax.Array) -> jax.Array:
-        return jax.vmap(lambda image: transforms.random_view(one, image, ROBUST))(batch)
+        return jax.vmap(lambda image: random_view(one, image, ROBUST))(batch)
 
     total = np.zeros(len(images))
     for one in jax.random.split(key, ROBUST_VIEWS):

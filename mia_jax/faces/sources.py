@@ -399,7 +399,7 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike[str] | None, downlo
     """Return the dataset's builder, having prepared the dataset if allowed to."""
     import tensorflow_datasets as tfds  # takes a second, which other loaders need not spend
 
-    from mia_jax import vgg_face2
+    from mia_jax.faces import vgg_face2
 
     root = None if data_dir is None else pathlib.Path(data_dir).expanduser()
     builders = {"lfw": tfds.builder_cls("lfw"), "vgg_face2": vgg_face2.VggFace2}

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from mia_jax import losses, model_check
+from mia_jax.attack import check, losses
 
 CLASSES, SHAPE = 3, (4, 5, 1)
 WEIGHTS = np.random.default_rng(0).normal(size=(20, CLASSES)).astype(np.float32)
@@ -28,8 +28,8 @@ def for_bytes(params, images):
     return linear(params, images) / 255
 
 
-def check(apply_fn, params=WEIGHTS, target=1, loss=losses.infomax, **options):
-    return model_check.check_model(apply_fn, params, IMAGES, target, loss, **options)
+def seen(apply_fn, params=WEIGHTS, target=1, loss=losses.infomax, **options):
+    return check.check_model(apply_fn, params, IMAGES, target, loss, **options)
 
 
 def largest_gradient(score):
@@ -38,7 +38,7 @@ def largest_gradient(score):
 
 class CheckModelTest(parameterized.TestCase):
     def test_logits(self):
-        found = check(linear)
+        found = seen(linear)
         self.assertEqual(found.classes, CLASSES)
         self.assertEqual(found.returns, "logits")
         expected = largest_gradient(
@@ -47,7 +47,7 @@ class CheckModelTest(parameterized.TestCase):
         self.assertAlmostEqual(found.largest_gradient, float(expected), places=5)
 
     def test_probabilities(self):
-        found = check(softmax, loss=distance, loss_takes="probabilities")
+        found = seen(softmax, loss=distance, loss_takes="probabilities")
         self.assertEqual(found.classes, CLASSES)
         self.assertEqual(found.returns, "probabilities")
         expected = largest_gradient(lambda image: distance(softmax(WEIGHTS, image[None])[0], 1))
@@ -55,10 +55,10 @@ class CheckModelTest(parameterized.TestCase):
 
     @parameterized.parameters(0, CLASSES - 1)
     def test_every_class_may_be_the_target(self, target):
-        self.assertGreater(check(linear, target=target).largest_gradient, 0)
+        self.assertGreater(seen(linear, target=target).largest_gradient, 0)
 
     def test_small_logits_of_a_model_for_the_right_range_pass(self):
-        self.assertEqual(check(linear, 0.3 * WEIGHTS).returns, "logits")
+        self.assertEqual(seen(linear, 0.3 * WEIGHTS).returns, "logits")
 
     @parameterized.named_parameters(
         ("a_score_an_image", lambda w, x: x.sum((1, 2, 3)), r"returns \(4,\) for 4 images"),
@@ -76,50 +76,50 @@ class CheckModelTest(parameterized.TestCase):
     )
     def test_refuses(self, apply_fn, sentence):
         with self.assertRaisesRegex(ValueError, sentence):
-            check(apply_fn)
+            seen(apply_fn)
 
     @parameterized.parameters(-1, CLASSES, 1000)
     def test_refuses_a_class_that_is_not_there(self, target):
         with self.assertRaisesRegex(ValueError, f"target={target} is not one .* 0 to 2"):
-            check(linear, target=target)
+            seen(linear, target=target)
 
     def test_refuses_logits_where_the_loss_takes_probabilities(self):
         with self.assertRaisesRegex(ValueError, "returns logits, but .* probabilities: .*softmax"):
-            check(linear, loss=distance, loss_takes="probabilities")
+            seen(linear, loss=distance, loss_takes="probabilities")
 
     def test_refuses_saturated_probabilities(self):
         with self.assertRaisesRegex(ValueError, "zero everywhere: .* saturated"):
-            check(
+            seen(
                 lambda params, images: jax.nn.softmax(linear(params, 1e6 * (images - 0.5))),
                 loss=distance,
                 loss_takes="probabilities",
             )
 
     def test_the_advice_for_gray_levels_is_good(self):
-        found = check(lambda params, images: for_bytes(params, 255 * images))
+        found = seen(lambda params, images: for_bytes(params, 255 * images))
         self.assertGreater(found.largest_gradient, 0.1)
 
     def test_any_parameters_will_do(self):
-        found = check(
+        found = seen(
             lambda params, images: linear(*params["layers"], images), {"layers": [WEIGHTS]}
         )
-        self.assertEqual(found, check(linear))
+        self.assertEqual(found, seen(linear))
 
 
 class FromConfidencesTest(parameterized.TestCase):
     def test_softmax_gives_the_confidences_back(self):
-        logits = model_check.from_confidences(softmax)
+        logits = check.from_confidences(softmax)
         np.testing.assert_allclose(
             jax.nn.softmax(logits(WEIGHTS, IMAGES)), softmax(WEIGHTS, IMAGES), rtol=1e-5
         )
 
     def test_the_advice_for_probabilities_is_good(self):
-        found = check(model_check.from_confidences(softmax))
+        found = seen(check.from_confidences(softmax))
         self.assertEqual(found.returns, "logits")
-        self.assertAlmostEqual(found.largest_gradient, check(linear).largest_gradient, places=4)
+        self.assertAlmostEqual(found.largest_gradient, seen(linear).largest_gradient, places=4)
 
     def test_certainty_stays_finite(self):
-        logits = model_check.from_confidences(lambda params, images: jnp.eye(4, 3))
+        logits = check.from_confidences(lambda params, images: jnp.eye(4, 3))
         found = logits(None, IMAGES)
         self.assertTrue(np.isfinite(found).all())
         np.testing.assert_array_equal(jax.nn.softmax(found)[:3], np.eye(3))

@@ -7,14 +7,13 @@ import scipy.ndimage
 from absl.testing import absltest, parameterized
 from jax.test_util import check_grads
 
-from mia_jax import transforms
-from mia_jax.transforms import ViewRange
+from mia_jax.recognizer.views import STILL, ViewRange, affine, random_view
 
 HEIGHT, WIDTH = 8, 6
 EVERYTHING = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5, brightness=0.2)
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-affine = jit(transforms.affine)
+affine = jit(affine)
 
 
 def face(height=HEIGHT, width=WIDTH, channels=2):
@@ -24,7 +23,7 @@ def face(height=HEIGHT, width=WIDTH, channels=2):
 @functools.partial(jit, static_argnames=("limits", "count"))
 def views(image, limits, count=32):
     keys = jax.random.split(jax.random.key(0), count)
-    return jax.vmap(lambda key: transforms.random_view(key, image, limits))(keys)
+    return jax.vmap(lambda key: random_view(key, image, limits))(keys)
 
 
 def ramp(height=HEIGHT, width=WIDTH):
@@ -89,7 +88,7 @@ class AffineTest(parameterized.TestCase):
 
 class RandomViewTest(parameterized.TestCase):
     def test_no_limits_is_the_image_itself(self):
-        for limits in (ViewRange(), transforms.STILL):
+        for limits in (ViewRange(), STILL):
             np.testing.assert_array_equal(
                 views(face(), limits, 3), np.broadcast_to(face(), (3, HEIGHT, WIDTH, 2))
             )
@@ -181,7 +180,7 @@ class RandomViewTest(parameterized.TestCase):
         self.assertGreater(distances.min(), 0.01)
 
     def test_gradient(self):
-        view = jax.jit(lambda image: transforms.random_view(jax.random.key(3), image, EVERYTHING))
+        view = jax.jit(lambda image: random_view(jax.random.key(3), image, EVERYTHING))
         check_grads(view, (face(),), order=1, modes=["rev"], eps=0.1)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from mia_jax.faces import list_some
+from mia_jax.faces.sources import list_some
 
 TARGET, EVALUATOR = "target", "evaluator"
 

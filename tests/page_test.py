@@ -10,7 +10,8 @@ import re
 import numpy as np
 import pytest
 
-from mia_jax import figures, report
+from mia_jax import report
+from mia_jax.report import figures
 
 HOSTILE = '<script>alert("x")</script>'
 PNG = figures.image_png(np.zeros((2, 2, 1)))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mia_jax import convolution
+from mia_jax.recognizer import convolution
 
 Params = Mapping[str, Any]
 ApplyFn = Callable[[Any, jax.Array], jax.Array]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.inversion import ApplyFn
-from mia_jax.losses import LossFn
+from mia_jax.attack.inversion import ApplyFn
+from mia_jax.attack.losses import LossFn
 
 
 class ModelCheck(NamedTuple):

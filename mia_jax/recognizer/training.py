@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import recognizer, sharding, transforms
-from mia_jax.faces import Images
+from mia_jax import recognizer
+from mia_jax.faces.sources import Images
+from mia_jax.recognizer.views import ViewRange, random_view
+from mia_jax.runtime import sharding
 
-AUGMENTATION = transforms.ViewRange(
-    rotation=10, scale=0.1, shift=0.08, flip=0.5, brightness=0.1, noise=0.6
-)
+AUGMENTATION = ViewRange(rotation=10, scale=0.1, shift=0.08, flip=0.5, brightness=0.1, noise=0.6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     max_steps: int = 500
     evaluate_every: int = 25
     patience: int = 200
-    augmentation: transforms.ViewRange = AUGMENTATION
+    augmentation: ViewRange = AUGMENTATION
 
 
 class State(NamedTuple):
@@ -151,12 +151,12 @@ def _draw_views(
     key: jax.Array,
     step: jax.Array,
     images: jax.Array,
-    limits: transforms.ViewRange,
+    limits: ViewRange,
     mesh: jax.sharding.Mesh,
 ) -> jax.Array:
     """Returns a random view of each image, where the image is."""
     keys = jax.random.split(jax.random.fold_in(key, step), images.shape[0])
-    view = functools.partial(transforms.random_view, limits=limits)
+    view = functools.partial(random_view, limits=limits)
     draw = lambda _, *batch: jax.vmap(view)(*batch)  # noqa: E731
     return sharding.divide_batch(mesh, draw)((), keys, images)
 

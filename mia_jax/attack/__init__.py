@@ -1,0 +1,1 @@
+"""The attack: clones of a person from the model alone."""

@@ -1,0 +1,1 @@
+"""What the clones show, and to whom."""

@@ -1,0 +1,1 @@
+"""Devices, work and files: what every stage stands on."""
