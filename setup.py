@@ -2,7 +2,7 @@
 
 import setuptools
 
-TEST = ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"]
+TEST = ["hypothesis", "import-linter>=2.5", "mypy", "pytest", "pytest-xdist", "ruff"]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
@@ -12,10 +12,12 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mia_jax", "mia_jax.*"]),
-    package_data={"mia_jax": ["py.typed"], "mia_jax.report": ["templates/*.html"]},
+    package_data={"mia_jax": ["py.typed"], "mia_jax.report": ["templates/*.html", "templates/*.css"]},
     install_requires=[
         "absl-py",
         "array_record",
+        "cattrs>=24",
+        "equinox>=0.12",
         "flax>=0.10",
         "grain>=0.2",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it

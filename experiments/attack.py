@@ -15,16 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import clones, console, experiment, recipes, targets
-from mia_jax import faces
-from mia_jax.attack import check, inversion, seeds
-from mia_jax.faces import protocol
-from mia_jax.runtime import sharding, workload
-from mia_jax.runtime.storage import WorkDirectory
+from experiments import clones, console, experiment, identities, recipe
+from mia_jax.attack import Attack, Clones, check_model, invert, make_cases, seeds
+from mia_jax.evidence.results import AttackFacts
+from mia_jax.faces.protocol import TARGET
+from mia_jax.recognizer import placement
+from mia_jax.runtime import checkpoints, records, sharding, workload
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
 
-flags.adopt_module_key_flags(experiment)
-flags.adopt_module_key_flags(recipes)
-flags.adopt_module_key_flags(targets)
+for _module in (experiment, recipe, identities):
+    flags.adopt_module_key_flags(_module)
 _RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
     "chunk",
@@ -39,151 +40,125 @@ _CLASS_SHARDS = flags.DEFINE_integer(
     "Over how many devices the recognizer's last layer is split, for very many identities.",
     lower_bound=1,
 )
-_AUXILIARY_LIMIT = flags.DEFINE_integer(
+AUXILIARY_LIMIT = flags.DEFINE_integer(
     "auxiliary_limit", 8192, "Most unrelated faces to read for seeds and eigenfaces.", lower_bound=1
 )
 
 
-def auxiliary_faces(loaded: faces.Faces, roles: protocol.Protocol) -> np.ndarray:
-    """Reads the faces of people who train neither recognizer.
-
-    Args:
-      loaded: All faces.
-      roles: Who is who.
-
-    Returns:
-      `[n, height, width, channels]` in [0, 1].
-    """
-    positions = np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
-    if len(positions) > _AUXILIARY_LIMIT.value:
-        order = protocol.shuffled(roles.seed, positions.tolist(), "auxiliary")
-        positions = np.array(sorted(order[: _AUXILIARY_LIMIT.value]))
-    if len(positions) < seeds.SEED_IMAGES:
-        logging.info(
-            "Only %d unrelated faces: each seed image averages %d of them drawn with replacement, "
-            "not %d",
-            len(positions),
-            len(positions),
-            seeds.SEED_IMAGES,
-        )
-    return np.asarray(loaded.images[positions])
-
-
-def wave_attack(
-    mesh: jax.sharding.Mesh,
-    recipe: recipes.Recipe,
-    params: Any,
-    auxiliary: np.ndarray,
-    seed: int,
-) -> Callable[[Sequence[int], Sequence[int]], inversion.Clones]:
+def on_chunks(
+    mesh: jax.sharding.Mesh, params: Any, how: Attack, seed: int
+) -> Callable[[Sequence[int], Sequence[int]], Clones]:
     """Compiles the attack on a chunk of restarts for each device.
 
     Args:
       mesh: The devices.
-      recipe: How to attack.
       params: The target's weights.
-      auxiliary: `[n, height, width, channels]` in [0, 1].
+      how: The attack.
       seed: The experiment's.
 
     Returns:
       From the targeted classes and the numbers of the first restarts, one for each item of work
       and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
     """
-    space = recipes.search_space(recipe, auxiliary)
-    apply_fn = recipes.PRECISIONS[recipe.precision]
 
-    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> inversion.Clones:
-        weights, unrelated, basis = shared
-        restarts = first + jnp.arange(_CHUNK.value)
-        keys = inversion.restart_keys(jax.random.key(seed), target, restarts)
-        both = jax.vmap(jax.random.split)(keys)
-        points = recipes.starting_points(recipe, both[:, 0], unrelated, basis)
-        labels = jnp.full(restarts.shape, target)
-        settings = recipes.settings(recipe, basis)
-        return inversion.invert(apply_fn, weights, points, labels, both[:, 1], settings)
+    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
+        numbers = first + jnp.arange(_CHUNK.value)
+        return invert(shared[0], make_cases(jax.random.key(seed), target, numbers), shared[1])
 
-    attack = sharding.item_by_item(mesh, chunk)
-    weights = sharding.place_recognizer(mesh, params)
-    shared = (weights, *sharding.replicate(mesh, (auxiliary, space)))
+    compiled = sharding.item_by_item(mesh, chunk)
+    weights = sharding.place(mesh, params, placement.split_classes)
+    shared = (weights, sharding.replicate(mesh, how))
 
-    def run(labels: Sequence[int], firsts: Sequence[int]) -> inversion.Clones:
-        idle = sharding.width(mesh) - len(labels)  # They repeat the last item, for nothing.
-        items = (np.array([*row, *[row[-1]] * idle]) for row in (labels, firsts))
-        return attack(shared, *[sharding.spread(mesh, item) for item in items])
+    def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
+        idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
+        items = (np.array([*row, *[row[-1]] * idle]) for row in (targets, firsts))
+        return compiled(shared, *[sharding.spread(mesh, item) for item in items])
 
     return run
 
 
-def attack(workdir: WorkDirectory, recipe: recipes.Recipe) -> None:
+def check(wanted: recipe.Recipe, params: Any, auxiliary: np.ndarray, target: int) -> None:
+    """Looks at the target before compute is spent, and says what looks wrong."""
+    if len(auxiliary) < seeds.SEED_IMAGES:
+        logging.info(
+            "Only %d unrelated faces: each seed image averages %d of them drawn with replacement, "
+            "not %d",
+            len(auxiliary),
+            len(auxiliary),
+            seeds.SEED_IMAGES,
+        )
+    model, loss = recipe.PRECISIONS[wanted.precision], wanted.arguments["loss"]
+    seen = check_model(model, params, jnp.asarray(auxiliary[:8]), target, loss)
+    logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
+    for warning in seen.warnings:
+        logging.warning("%s", warning)
+
+
+def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
     """Attacks each identity, or goes on where an interrupted run stopped.
 
     Args:
       workdir: The work directory, with a trained target.
-      recipe: How to attack.
+      wanted: How to attack.
 
     Raises:
-      ValueError: If an identity is unknown, the model cannot be attacked, or clones of another
-        recipe are in the way.
+      UserError: If an identity is unknown, the model cannot be attacked, or clones of another
+        recipe or of other weights are in the way.
     """
     experiment.need_protocol(workdir)
-    params = experiment.load_recognizer(workdir, protocol.TARGET)
+    params = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    identities, classes = targets.chosen(roles), roles.classes[protocol.TARGET]
-    recipe_text = json.dumps(
-        {
-            **experiment.described(recipe),
-            "restarts": _RESTARTS.value,
-            "random_seed": roles.seed,
-        }
+    names, classes = identities.chosen(roles), roles.classes[TARGET]
+    facts = AttackFacts(
+        name=wanted.name,
+        arguments=wanted.described(),
+        restarts=_RESTARTS.value,
+        random_seed=roles.seed,
+        gradients_per_iteration=max(wanted.arguments["views_per_iteration"], 1),
+        iterations=wanted.arguments["iterations"],
     )
+    origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(params))
     sizes = (_RESTARTS.value, _CHUNK.value)
-    items = workload.divide(identities, *sizes)
-    missing = clones.missing_items(workdir, items, recipe_text, _CHUNK.value)
+    items = workload.divide(names, *sizes)
+    missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
-        auxiliary = auxiliary_faces(loaded, roles)
-        seen = check.check_model(
-            recipes.PRECISIONS[recipe.precision],
-            params,
-            jnp.asarray(auxiliary[:8]),
-            classes.index(missing[0].identity),
-            recipes.LOSSES[recipe.loss],
-        )
-        logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
-        run = wave_attack(mesh, recipe, params, auxiliary, roles.seed)
-    clones.write_manifest(workdir, roles, identities, *sizes)
+        auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
+        check(wanted, params, auxiliary, classes.index(missing[0].identity))
+        run = on_chunks(mesh, params, wanted.attack(auxiliary), roles.seed)
+    clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
-    total = len(identities) * _RESTARTS.value
+    total = len(names) * _RESTARTS.value
     done = total - sum(item.restarts for item in missing)
     with console.progress(total, done, "attack", "clone") as bar:
-        for wave in workload.waves(missing, sharding.width(mesh)):
+        for group in workload.groups(missing, sharding.width(mesh)):
             with experiment.timed(workdir, "attack"):
-                names, firsts, _ = zip(*wave, strict=True)
-                made = run([classes.index(name) for name in names], firsts)
-                clones.write_parts(workdir, wave, made, recipe_text)
-            bar.update(sum(item.restarts for item in wave))
+                people, firsts, _ = zip(*group, strict=True)
+                made = run([classes.index(name) for name in people], firsts)
+                clones.write_parts(workdir, group, made, origin)
+            bar.update(sum(item.restarts for item in group))
             whole = list(iter(lambda: next(joined, ""), ""))
             if whole:
-                clones.write_manifest(workdir, roles, identities, *sizes)
+                clones.write_manifest(workdir, roles, names, *sizes)
             for name in whole:
                 logging.info("%s is done", name)
     sharding.wait_for_all("attacked")
     for name in joined:
         if not name:
-            raise ValueError(
+            raise UserError(
                 f"{workdir.clones} lacks chunks that other processes made: all of them need the "
                 "same --workdir, on a file system that all of them see"
             )
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
-    clones.write_manifest(workdir, roles, identities, *sizes)
-    logging.info("The clones of %d people: %s", len(identities), workdir.clones)
+    clones.write_manifest(workdir, roles, names, *sizes)
+    logging.info("The clones of %d people: %s", len(names), workdir.clones)
 
 
 def main() -> None:
     """Attacks with the recipe that the flags ask for."""
-    recipe = recipes.from_flags()
-    attack(experiment.work_directory(), recipe)
+    wanted = recipe.from_flags()
+    attack(experiment.work_directory(), wanted)
 
 
 if __name__ == "__main__":

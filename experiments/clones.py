@@ -1,5 +1,6 @@
 """Where the clones lie: chunks as the devices make them, then one file for each person."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -7,21 +8,62 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from experiments import experiment
-from mia_jax.attack import inversion
-from mia_jax.faces import protocol
-from mia_jax.runtime import sharding, storage, workload
-from mia_jax.runtime.storage import WorkDirectory
+from mia_jax.attack import Clones
+from mia_jax.evidence.results import AttackFacts
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.runtime import records, sharding, storage, workload
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
 
-COMMON = ("trace_iterations", "recipe")
+COMMON = ("trace_iterations", "recipe", "weights")
 
 
-def to_arrays(clones: inversion.Clones, recipe_text: str, keep: int) -> dict[str, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What clones were made with.
+
+    Attributes:
+      recipe: `AttackFacts` as JSON.
+      weights: Digest of the attacked recognizer's weights.
+    """
+
+    recipe: str
+    weights: str
+
+    @property
+    def attack(self) -> AttackFacts:
+        """The recipe, read."""
+        return records.from_json(AttackFacts, json.loads(self.recipe))
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything in `clones/manifest.json`: whose clones are whole.
+
+    Attributes:
+      restarts: Clones of each person.
+      chunk: Restarts in an item of work.
+      complete: The people whose clones are whole.
+      incomplete: Those asked for whose clones are not.
+    """
+
+    restarts: int
+    chunk: int
+    complete: tuple[str, ...]
+    incomplete: tuple[str, ...]
+
+
+def origin_of(path: pathlib.Path) -> Origin:
+    """Reads what the clones of a file were made with."""
+    return Origin(**{name: str(storage.map_array(path, name)) for name in ("recipe", "weights")})
+
+
+def to_arrays(clones: Clones, origin: Origin, keep: int) -> dict[str, np.ndarray]:
     """Names a chunk's results as they are stored.
 
     Args:
       clones: The chunk.
-      recipe_text: The recipe as JSON.
+      origin: What it was made with.
       keep: How many of the chunk's restarts were asked for.
 
     Returns:
@@ -43,51 +85,65 @@ def to_arrays(clones: inversion.Clones, recipe_text: str, keep: int) -> dict[str
     }
     rows = {name: np.asarray(array)[:keep] for name, array in arrays.items()}
     trace_iterations = np.arange(0, clones.loss_trace.shape[1], every)
-    return {**rows, "trace_iterations": trace_iterations, "recipe": np.array(recipe_text)}
+    common = {name: np.array(text) for name, text in dataclasses.asdict(origin).items()}
+    return {**rows, "trace_iterations": trace_iterations, **common}
 
 
-def check_recipe(path: pathlib.Path, recipe_text: str) -> None:
+def check_origin(path: pathlib.Path, origin: Origin) -> None:
     """Checks that stored clones are those that would be made now.
 
     Args:
       path: The `.npz` file.
-      recipe_text: The recipe as JSON.
+      origin: What they would be made with.
 
     Raises:
-      ValueError: If not.
+      UserError: If not.
     """
-    stored = experiment.recipe_of(path)
-    if stored != recipe_text:
-        now, then = json.loads(recipe_text), json.loads(stored)
+    stored = origin_of(path)
+    if stored.recipe != origin.recipe:
+        now, then = _flat(origin), _flat(stored)
         changed = [f"{k}={then.get(k)}" for k in {**then, **now} if then.get(k) != now.get(k)]
-        raise ValueError(
+        if then["name"] != now["name"]:  # The rest follows from that.
+            changed = [f"recipe={then['name']}"]
+        raise UserError(
             f"{path} was made with {' '.join(changed)}: give the same flags, choose another "
             "--workdir, or delete it"
         )
+    if stored.weights != origin.weights:
+        raise UserError(
+            f"{path} was made from other weights of the target, which was trained anew since: "
+            "delete it to attack the new ones"
+        )
+
+
+def _flat(origin: Origin) -> dict[str, object]:
+    """Returns recipe and arguments in one dictionary."""
+    facts = json.loads(origin.recipe)
+    return {**facts.pop("arguments"), **facts}
 
 
 def missing_items(
-    workdir: WorkDirectory, items: Sequence[workload.Item], recipe_text: str, chunk: int
+    workdir: WorkDirectory, items: Sequence[workload.Item], origin: Origin, chunk: int
 ) -> list[workload.Item]:
     """Lists the work that no earlier run has done.
 
     Args:
       workdir: The work directory.
       items: All work.
-      recipe_text: The recipe as JSON.
+      origin: What clones are made with.
       chunk: Restarts in an item.
 
     Returns:
       The rest, the same in every process.
 
     Raises:
-      ValueError: If clones of another recipe, or chunks of another size, are in the way.
+      UserError: If clones of another recipe, or chunks of another size, are in the way.
     """
-    leftover = any((workdir.clones / "parts").glob("*.npz"))
+    leftover = any(workdir.parts.glob("*.npz"))
     if leftover and workdir.manifest.exists():
-        begun = storage.read_json(workdir.manifest)["chunk"]
+        begun = records.read(workdir.manifest, Manifest).chunk
         if begun != chunk:
-            raise ValueError(
+            raise UserError(
                 f"{workdir.clones} was begun with --chunk={begun}: give the same to go on"
             )
     paths = []
@@ -96,7 +152,7 @@ def missing_items(
         paths.append(whole if whole.exists() else workdir.part_of(*item))
     present = {path for path in paths if path.exists()}
     for path in sorted(present):
-        check_recipe(path, recipe_text)
+        check_origin(path, origin)
     missing = [path not in present for path in paths]
     # Each process looks before any of them writes, and they agree on what the first one saw.
     agreed = sharding.from_first_process(np.array(missing))
@@ -104,23 +160,20 @@ def missing_items(
 
 
 def write_parts(
-    workdir: WorkDirectory,
-    wave: Sequence[workload.Item],
-    clones: inversion.Clones,
-    recipe_text: str,
+    workdir: WorkDirectory, group: Sequence[workload.Item], clones: Clones, origin: Origin
 ) -> None:
     """Writes the chunks that the devices of this process made.
 
     Args:
       workdir: The work directory.
-      wave: The items of work.
+      group: The items of work.
       clones: `[width, chunk, ...]`; rows beyond the items are dropped.
-      recipe_text: The recipe as JSON.
+      origin: What they were made with.
     """
     for row, chunk in sharding.rows_here(clones):
-        if row < len(wave):
-            arrays = to_arrays(chunk, recipe_text, wave[row].restarts)
-            storage.write_arrays(workdir.part_of(*wave[row]), arrays)
+        if row < len(group):
+            arrays = to_arrays(chunk, origin, group[row].restarts)
+            storage.write_arrays(workdir.part_of(*group[row]), arrays)
 
 
 def join_parts(workdir: WorkDirectory, items: Sequence[workload.Item]) -> Iterator[str]:
@@ -152,11 +205,7 @@ def join_parts(workdir: WorkDirectory, items: Sequence[workload.Item]) -> Iterat
 
 
 def write_manifest(
-    workdir: WorkDirectory,
-    roles: protocol.Protocol,
-    asked: Sequence[str],
-    restarts: int,
-    chunk: int,
+    workdir: WorkDirectory, roles: Protocol, asked: Sequence[str], restarts: int, chunk: int
 ) -> None:
     """Writes down whose clones are whole, and whose of those asked for are not.
 
@@ -171,13 +220,8 @@ def write_manifest(
     """
     if jax.process_index():
         return
-    everybody = roles.classes[protocol.TARGET]
-    whole = [name for name in everybody if workdir.clones_of(name).exists()]
-    manifest = {
-        "restarts": restarts,
-        "chunk": chunk,
-        "complete": whole,
-        "incomplete": [name for name in asked if name not in set(whole)],
-    }
-    if not workdir.manifest.exists() or storage.read_json(workdir.manifest) != manifest:
-        storage.write_json(workdir.manifest, manifest)
+    whole = tuple(name for name in roles.classes[TARGET] if workdir.clones_of(name).exists())
+    rest = tuple(name for name in asked if name not in set(whole))
+    manifest = Manifest(restarts, chunk, whole, rest)
+    if not workdir.manifest.exists() or records.read(workdir.manifest, Manifest) != manifest:
+        records.write(workdir.manifest, manifest)

@@ -1,29 +1,44 @@
-"""How a binary talks to its user: log lines, progress, and one sentence for a mistake."""
+"""How a binary talks to its user: log lines, progress, and one sentence for a mistake.
+
+What a user can mend (`UserError`) and what the file system refuses is one line. Anything else is a
+bug, and keeps its traceback, unless it follows from the end of another process of the same job.
+"""
 
 import errno
 import logging as stdlib_logging
 import os
 import pathlib
-import re
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-import jax
 from absl import app, logging
 from tqdm import tqdm
 
-# What JAX's collectives and its coordinator say when a process is gone.
-_LOST_PROCESS = re.compile("Gloo|heartbeat|UNAVAILABLE|barrier")
+import mia_jax
+from mia_jax.runtime import processes
+from mia_jax.runtime.errors import UserError
+
+_OURS = [pathlib.Path(file).parent for file in (__file__, mia_jax.__file__)]
+_CAUSES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "it may not be read or written",
+    errno.EPERM: "it may not be read or written",
+    errno.EIO: "the disk cannot be read or written",
+    errno.ESTALE: "the network disk is gone",
+}
 
 
 def run(main: Callable[[], None]) -> None:
     """Runs a binary: one clear sentence and a non-zero exit for a user's mistake.
 
     Args:
-      main: What to do once the flags are parsed.
+      main: What to do once the flags are parsed. Exits with status 2 for a `UserError`, 1 for an
+        error of the file system or a lost process, and 130 if it is interrupted.
     """
 
     def guarded(arguments: list[str]) -> None:
@@ -33,17 +48,17 @@ def run(main: Callable[[], None]) -> None:
         logging.get_absl_handler().addFilter(_worth_reading)
         try:
             if len(arguments) > 1:
-                raise ValueError(f"{arguments[1]!r} is not a flag: flags look like --name=value")
+                raise UserError(f"{arguments[1]!r} is not a flag: flags look like --name=value")
             main()
         except KeyboardInterrupt:
             _end("interrupted: run the same command again to go on from the last saved step", 130)
+        except UserError as error:
+            _end(str(error), 2)
         except Exception as error:
-            if jax.distributed.is_initialized() and _LOST_PROCESS.search(str(error)):
-                _abandon()
-            if isinstance(error, (ValueError, FileNotFoundError)):
-                _end(str(error), 2)
-            if isinstance(error, OSError):
-                _end(_explain(error), 1)
+            if isinstance(error, OSError) and (error.filename or error.errno in _CAUSES):
+                _end(_explain(error), 1)  # Not what a network or a subprocess raises.
+            if processes.lost():
+                _abandon(error)
             raise
 
     app.run(guarded)
@@ -51,7 +66,7 @@ def run(main: Callable[[], None]) -> None:
 
 def _worth_reading(record: stdlib_logging.LogRecord) -> bool:
     """Drops what other packages log, a dozen lines for each checkpoint, but not their warnings."""
-    ours = pathlib.Path(record.pathname).parent.name in ("experiments", "mia_jax")
+    ours = any(pathlib.Path(record.pathname).is_relative_to(home) for home in _OURS)
     return ours or record.levelno > stdlib_logging.INFO
 
 
@@ -68,12 +83,13 @@ def _end(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _abandon() -> NoReturn:
+def _abandon(error: Exception) -> NoReturn:
     """Says that another process is lost, and ends without waiting for it, as JAX would."""
     logging.flush()
+    failed, *_ = f"{type(error).__name__}: {error}".splitlines()
     print(
         f"{pathlib.Path(sys.argv[0]).stem}: another process of this job ended: see what it said, "
-        "then start all of them again; what was finished is kept",
+        f"then start all of them again; what was finished is kept ({failed})",
         file=sys.stderr,
         flush=True,
     )
@@ -83,13 +99,7 @@ def _abandon() -> NoReturn:
 def _explain(error: OSError) -> str:
     """Puts an error of the file system in one sentence."""
     where = f" at {error.filename}" if error.filename else ""
-    causes = {
-        errno.ENOSPC: "the disk is full",
-        errno.EROFS: "the disk is read-only",
-        errno.EACCES: "writing is not permitted",
-        errno.EPERM: "writing is not permitted",
-    }
-    cause = causes.get(error.errno or 0, error.strerror or str(error))
+    cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
     return f"{cause}{where}: what was finished is kept; run the same command again when it is fixed"
 
 

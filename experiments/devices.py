@@ -7,6 +7,9 @@ import pathlib
 import jax
 from absl import flags, logging
 
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.processes import announce
+
 _PLATFORM = flags.DEFINE_enum(
     "platform", None, ["cpu", "gpu", "tpu"], "Where to compute; by default the best there is."
 )
@@ -86,17 +89,17 @@ def start() -> None:
     """Joins the other processes, if there are any, and opens the devices.
 
     Raises:
-      ValueError: If the flags contradict each other, or there is no such device.
+      UserError: If the flags contradict each other, or there is no such device.
     """
     needed = (_COORDINATOR, _PROCESSES, _PROCESS)
     missing = [f"--{flag.name}" for flag in needed if flag.value is None]
     if 0 < len(missing) < len(needed):
-        raise ValueError(
+        raise UserError(
             f"{' and '.join(missing)} missing: processes that work as one need "
             "--coordinator_address, --num_processes and --process_id, all three"
         )
     if not missing and (_PROCESS.value or 0) >= (_PROCESSES.value or 1):
-        raise ValueError(
+        raise UserError(
             f"--process_id={_PROCESS.value} is not below --num_processes={_PROCESSES.value}: "
             "count from 0"
         )
@@ -123,15 +126,16 @@ def start() -> None:
             )
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(
+            raise UserError(
                 f"the processes of this job did not find each other ({reason}): start all of them "
                 "within five minutes, with the same --coordinator_address and --num_processes"
             ) from None
+        announce()
     try:
         device = jax.devices()[0]
     except (RuntimeError, AssertionError) as error:  # The latter where no plugin is installed.
         reason = str(error).partition("\n")[0] or "JAX is installed without support for it"
-        raise ValueError(f"--platform={_PLATFORM.value} has no device here ({reason})") from None
+        raise UserError(f"--platform={_PLATFORM.value} has no device here ({reason})") from None
     logging.info(
         "Process %d of %d computes on %d of %d devices: %s",
         jax.process_index() + 1,

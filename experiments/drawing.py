@@ -1,17 +1,18 @@
 """Draws the figures of a run from what lies in its work directory."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from experiments import experiment
-from mia_jax import faces, report
-from mia_jax.evidence import evaluation
-from mia_jax.faces import protocol
-from mia_jax.report import figures
+from mia_jax import report
+from mia_jax.evidence import evaluation, scores
+from mia_jax.evidence.results import Evaluation, Judgement, Pick
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.report import curves, portraits, primitives
 from mia_jax.runtime import storage
-from mia_jax.runtime.storage import WorkDirectory
+from mia_jax.runtime.workdir import WorkDirectory
 
 GRID = 25
 
@@ -32,9 +33,9 @@ def held(traces: np.ndarray) -> np.ndarray:
 
 def draw(
     workdir: WorkDirectory,
-    loaded: faces.Faces,
-    roles: protocol.Protocol,
-    result: Mapping[str, Any],
+    loaded: Faces,
+    roles: Protocol,
+    result: Evaluation,
     people: Mapping[str, evaluation.Examined],
 ) -> dict[str, bytes]:
     """Draws every figure of the report, of the most exposed people.
@@ -44,49 +45,59 @@ def draw(
       loaded: All faces.
       roles: Who is who.
       result: The evaluation.
-      people: What the recognizers saw, by identity.
+      people: What its first judge saw, by identity.
 
     Returns:
-      PNG files by name.
+      PNG files by name, those of `report.picture_names`.
     """
-    drawn, traces, portraits, seeds, iterations = {}, {}, [], [], np.zeros(0)
-    for i, (name, row) in enumerate(result["identities"].items()):
-        if row["exposure_rank"] > report.PORTRAYED:
-            continue
-        path, seen = workdir.clones_of(name), people[name].clones
+    lead = next(iter(result.judges.values()))
+    shown = [n for n in result.people if lead.people[n].exposure_rank <= report.PORTRAYED]
+    drawn, traces, row, seeds, iterations = {}, {}, [], [], np.zeros(0)
+    for name in shown:
+        path = workdir.clones_of(name)
         clones = storage.map_array(path, "clones")
-        photographs = experiment.photographs_of(loaded, name, roles.training)
-
-        def clone(restart: int, clones: np.ndarray = clones, seen: evaluation.Seen = seen) -> Any:
-            score, rank = float(seen.score[restart]), int(seen.rank[restart])
-            return figures.Clone(clones[restart], score, rank)
-
-        best = clone(row["best_restart"])
-        nearest = photographs[evaluation.nearest_photograph(best.image, photographs)]
-        portraits.append(
-            figures.Portrait(name, photographs[0], best, clone(row["attacker_pick"]), nearest)
-        )
-        drawn[f"clones_{i}"] = figures.clone_grid(
+        photographs = experiment.photographs_of(loaded, name, roles.training[TARGET])
+        row.append(_portrait(name, lead, clones, photographs))
+        seen = people[name].clones.opinion
+        drawn[f"clones_{list(result.people).index(name)}"] = portraits.clone_grid(
             photographs[0], clones[:GRID], seen.score[:GRID], seen.rank[:GRID], name
         )
         traces[name] = held(storage.map_array(path, "loss_trace"))
         iterations = storage.map_array(path, "trace_iterations")
         seeds.append(storage.map_array(path, "seed")[0])
-    curves = {name: result["identities"][name]["cmc"] for name in traces}
-    mean, null = result["mean"]["cmc"], result["mean"]["null"]
-    drawn["cmc"] = figures.cmc_curves(
-        curves,
-        mean,
-        null["seed"]["cmc"],
-        null["others"]["cmc"] if "others" in null else None,
-        result["ceiling"]["cmc"],
-    )
-    drawn["seed"] = figures.seed_figure(np.stack(seeds))
-    drawn["best_clones"] = figures.best_clones(portraits)
-    histories = {}
-    for role in experiment.ROLES:
-        rows = storage.read_table(workdir.recognizer(role) / "metrics.csv")
-        histories[role] = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    drawn["training_curves"] = figures.training_curves(histories)
-    drawn["loss_traces"] = figures.loss_traces(iterations, traces)
-    return {name: figures.png(figure) for name, figure in drawn.items()}
+    for place, judgement in enumerate(result.judges.values()):
+        others = judgement.controls.others
+        drawn[f"cmc_{place}"] = curves.cmc_curves(
+            {name: judgement.people[name].clones.cmc for name in shown},
+            mean=judgement.mean.cmc,
+            seeds=judgement.controls.seeds.cmc,
+            mean_face=judgement.controls.mean_face.cmc,
+            others=others.cmc if others else None,
+            ceiling=judgement.ceiling.cmc,
+        )
+    drawn["seed"] = portraits.seed_figure(np.stack(seeds))
+    drawn["best_clones"] = portraits.best_clones(row)
+    histories = {role: _history(workdir, role) for role in result.recognizers}
+    drawn["training_curves"] = curves.training_curves(histories)
+    drawn["loss_traces"] = curves.loss_traces(iterations, traces)
+    return {name: primitives.png(figure) for name, figure in drawn.items()}
+
+
+def _portrait(
+    name: str, lead: Judgement, clones: np.ndarray, photographs: np.ndarray
+) -> portraits.Portrait:
+    """Puts a person's best clone, the attacker's pick and the nearest photograph together."""
+
+    def clone(pick: Pick) -> portraits.Clone:
+        return portraits.Clone(clones[pick.restart], pick.score, pick.rank)
+
+    best = clone(lead.people[name].best)
+    nearest = photographs[scores.nearest_photograph(np.asarray(best.image), photographs)]
+    pick = clone(lead.people[name].attacker_pick)
+    return portraits.Portrait(name, photographs[0], best, pick, nearest)
+
+
+def _history(workdir: WorkDirectory, role: str) -> dict[str, np.ndarray]:
+    """Reads how a recognizer's training went, by measure."""
+    rows = storage.read_table(workdir.recognizer(role) / "metrics.csv")
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}

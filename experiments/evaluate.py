@@ -1,153 +1,92 @@
-"""Scores and ranks the clones with the evaluator, draws the figures, and writes the report.
+"""Shows the clones to the judges, draws the figures, and writes the report.
 
 For example: python -m experiments.evaluate --workdir=runs/orl
 """
 
 import functools
-import json
-from collections.abc import Mapping
-from typing import Any
 
 import jax
-import numpy as np
 from absl import flags, logging
 
-from experiments import console, drawing, experiment, provenance
-from mia_jax import faces, recognizer, report
+from experiments import console, drawing, exhibits, experiment, provenance
+from mia_jax import recognizer, report
+from mia_jax.attack import selection
 from mia_jax.evidence import evaluation
-from mia_jax.faces import protocol
-from mia_jax.runtime import storage
-from mia_jax.runtime.storage import WorkDirectory
+from mia_jax.evidence.results import Evaluation
+from mia_jax.faces.protocol import TARGET
+from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime.workdir import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
-
-
-def attacked(workdir: WorkDirectory, roles: protocol.Protocol) -> tuple[str, ...]:
-    """Lists the identities that have clones and are registered with the evaluator.
-
-    Args:
-      workdir: The work directory.
-      roles: Who is who.
-
-    Returns:
-      Their names, the targeted ones first.
-
-    Raises:
-      FileNotFoundError: If there are none.
-    """
-    names = dict.fromkeys([*roles.targeted, *roles.classes[protocol.TARGET]])
-    found = tuple(
-        name
-        for name in names
-        if name in roles.classes[protocol.EVALUATOR] and workdir.clones_of(name).exists()
-    )
-    if not found:
-        raise FileNotFoundError(
-            f"{workdir.clones} holds no clones of an identity that the evaluator knows: run "
-            "python -m experiments.attack with the same --workdir first"
-        )
-    return found
-
-
-def model(params: Any) -> evaluation.Model:
-    """Binds a recognizer's weights.
-
-    Args:
-      params: The weights.
-
-    Returns:
-      Its logits and features as functions of images.
-    """
-    logits, features = jax.jit(recognizer.logits), jax.jit(recognizer.features)
-    return evaluation.Model(functools.partial(logits, params), functools.partial(features, params))
-
-
-def median_iterations(reached: np.ndarray) -> int | None:
-    """Returns the median number of updates until a confidence was reached, None for never."""
-    median = np.median(np.where(reached < 0, np.inf, reached))
-    return int(median) if np.isfinite(median) else None
-
-
-def examine(
-    workdir: WorkDirectory,
-    loaded: faces.Faces,
-    roles: protocol.Protocol,
-    models: Mapping[str, evaluation.Model],
-    name: str,
-) -> evaluation.Examined:
-    """Shows one person's clones and photographs to both recognizers.
-
-    Args:
-      workdir: The work directory.
-      loaded: All faces.
-      roles: Who is who.
-      models: "target" and "evaluator".
-      name: The person.
-
-    Returns:
-      What they saw.
-    """
-    path = workdir.clones_of(name)
-    evidence = evaluation.Evidence(
-        target_class=roles.classes[protocol.TARGET].index(name),
-        evaluator_class=roles.classes[protocol.EVALUATOR].index(name),
-        clones=storage.map_array(path, "clones"),
-        seeds=storage.map_array(path, "seed"),
-        training=experiment.photographs_of(loaded, name, roles.training),
-        held_out=experiment.photographs_of(loaded, name, roles.held_out),
-    )
-    key = jax.random.fold_in(jax.random.key(roles.seed), len(experiment.ROLES))
-    target, evaluator = (models[role] for role in experiment.ROLES)
-    return evaluation.examine(evidence, target, evaluator, key)
+_MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
+_PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
 def evaluate(workdir: WorkDirectory) -> None:
     """Evaluates every attacked identity and writes `evaluation.json`, figures and report.
 
     Args:
-      workdir: The work directory, with both recognizers and clones.
+      workdir: The work directory, with all recognizers and clones.
 
     Raises:
-      ValueError: If the evaluator is the target, or clones of several recipes are mixed.
+      UserError: If a judge is the target, or the clones are stale or of several recipes.
     """
     experiment.need_protocol(workdir)
-    params = {role: experiment.load_recognizer(workdir, role) for role in experiment.ROLES}
-    evaluation.check_independent(*params.values())
+    params = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    names = attacked(workdir, roles)
-    recipes = {experiment.recipe_of(workdir.clones_of(name)) for name in names}
-    if len(recipes) > 1:
-        raise ValueError(f"{workdir.clones} mixes recipes: {' and '.join(sorted(recipes))}")
-
-    models = {role: model(weights) for role, weights in params.items()}
-    people = {}
+    panel = exhibits.make_judges(workdir, roles, params)
+    names = exhibits.attacked(workdir, roles)
+    attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
+    target = functools.partial(jax.jit(recognizer.logits), params)
+    key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
+    seen: dict[str, dict[str, evaluation.Examined]] = {judge.name: {} for judge in panel}
     with experiment.timed(workdir, "evaluate"):
+        mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
         with console.progress(len(names), 0, "evaluate", "person") as bar:
             for name in names:
-                people[name] = examine(workdir, loaded, roles, models, name)
+                shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
+                place = roles.classes[TARGET].index(name)
+                robust = selection.robust_scores(
+                    recognizer.logits, params, shown.clones, place, key
+                )
+                examined = evaluation.examine(name, shown, target, place, panel, robust)
+                for judge, what in examined.items():
+                    seen[judge][name] = what
                 bar.update()
                 logging.info("%s is scored", name)
-        result = evaluation.evaluate(people, roles.seed)
-    for name, row in result["identities"].items():
-        keys = ("iterations_to_90", "iterations_to_99")
-        for key in keys:
-            row[key] = median_iterations(storage.map_array(workdir.clones_of(name), key))
-    result |= provenance.facts(workdir, json.loads(recipes.pop()), names, loaded, roles)
-
+        judgements = {
+            judge.name: evaluation.judge_all(judge, seen[judge.name], roles.seed) for judge in panel
+        }
+    result = provenance.complete(workdir, loaded, roles, attack, names, judgements)
     logging.info("Drawing the figures")
-    pictures = drawing.draw(workdir, loaded, roles, result, people)
+    pictures = drawing.draw(workdir, loaded, roles, result, seen[panel[0].name])
+    write(workdir, result, pictures)
+
+
+def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]) -> None:
+    """Writes figures, evaluation and report, and says what came out.
+
+    Args:
+      workdir: The work directory.
+      result: The evaluation.
+      pictures: PNG files by name.
+    """
     for name, data in pictures.items():
         storage.write_bytes(workdir.figures / f"{name}.png", data)
-    storage.write_json(workdir.evaluation, result)
-    storage.write_bytes(workdir.report, report.render(result, pictures).encode())
-    mean = result["mean"]
-    logging.info(
-        "Rank-1 %.3f, mean score %.3f by the evaluator; un-attacked seeds %.3f, chance %.3f",
-        mean["rank1"],
-        mean["mean_score"],
-        mean["null"]["seed"]["rank1"],
-        result["chance"]["rank1"],
-    )
+    records.write(workdir.evaluation, result)
+    page = report.render(result, experiment.seconds(workdir), pictures)
+    storage.write_bytes(workdir.report, page.encode())
+    for name, found in result.judges.items():
+        logging.info(
+            "Rank-1 by the judge %s: clones %.3f, un-attacked seeds %.3f, mean face %.3f, chance "
+            "%.3f, real photographs %.3f",
+            name,
+            found.mean.rank1.value,
+            found.controls.seeds.rank1.value,
+            found.controls.mean_face.rank1.value,
+            found.chance.rank1,
+            found.ceiling.rank1.value,
+        )
     logging.info("The report: %s", workdir.report)
 
 
@@ -155,11 +94,15 @@ def finished(workdir: WorkDirectory) -> bool:
     """Tells whether the clones that lie in the work directory are evaluated already."""
     if not (workdir.report.exists() and workdir.evaluation.exists()):
         return False
-    result = storage.read_json(workdir.evaluation)
+    result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
-    names = attacked(workdir, roles)
-    recipes = {experiment.recipe_of(workdir.clones_of(name)) for name in names}
-    return list(result["identities"]) == list(names) and recipes == {json.dumps(result["recipe"])}
+    names = exhibits.attacked(workdir, roles)
+    facts = provenance.all_recognizers(workdir, roles)
+    return (
+        tuple(result.people) == names
+        and result.attack == exhibits.origin(workdir, names, facts[TARGET].digest).attack
+        and result.recognizers == facts
+    )
 
 
 def main() -> None:

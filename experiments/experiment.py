@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import functools
-import json
-import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,12 +14,13 @@ from absl import flags, logging
 from experiments import devices, options
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
-from mia_jax.runtime import storage
-from mia_jax.runtime.storage import WorkDirectory
+from mia_jax.faces.protocol import Protocol
+from mia_jax.runtime import checkpoints, records, sharding, storage
+from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.workdir import WorkDirectory
 
 flags.adopt_module_key_flags(options)
 flags.adopt_module_key_flags(devices)
-ROLES = (protocol.TARGET, protocol.EVALUATOR)
 LOADERS: dict[str, Callable[..., faces.Faces]] = {
     "orl": faces.load_orl,
     "folder": faces.load_folder,
@@ -30,13 +29,35 @@ LOADERS: dict[str, Callable[..., faces.Faces]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything in `protocol.json`: which faces, and who plays which part.
+
+    Attributes:
+      faces: Which faces, and how they are read.
+      division: How the parts are given.
+      photographs: How many photographs there are of each person.
+      protocol: Who plays which part.
+    """
+
+    faces: options.FacesOptions
+    division: options.DivisionOptions
+    photographs: Mapping[str, int]
+    protocol: Protocol
+
+
 @functools.cache  # The stages of `reproduce` share them.
-def _load(dataset: str, **arguments: Any) -> faces.Faces:
+def _load(wanted: options.FacesOptions) -> faces.Faces:
     """Loads the faces."""
-    if dataset in ("lfw", "vgg_face2"):
+    arguments: dict[str, Any] = {
+        name: value
+        for name, value in dataclasses.asdict(wanted).items()
+        if name != "dataset" and value is not None
+    }
+    if wanted.dataset in ("lfw", "vgg_face2"):
         arguments["download"] = options.DOWNLOAD.value
     started = time.perf_counter()
-    loaded = LOADERS[dataset](**arguments)
+    loaded = LOADERS[wanted.dataset](**arguments)
     logging.info(
         "%d photographs of %d people read in %.1f s",
         len(loaded.images),
@@ -52,7 +73,34 @@ def _photographs(loaded: faces.Faces) -> dict[str, int]:
     return {name: int(count) for name, count in zip(loaded.names, counts, strict=True)}
 
 
-def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, protocol.Protocol]:
+def check_flags(workdir: WorkDirectory) -> Plan | None:
+    """Checks the flags that say which faces and who is who against the work directory.
+
+    Args:
+      workdir: The work directory.
+
+    Returns:
+      The plan there; None before the first stage.
+
+    Raises:
+      UserError: If a flag that was given contradicts it.
+    """
+    if not workdir.protocol.exists():
+        return None
+    plan = records.read(workdir.protocol, Plan)
+    stored = {**dataclasses.asdict(plan.faces), **dataclasses.asdict(plan.division)}
+    for name, value in stored.items():
+        flag = flags.FLAGS[name]
+        given = options.value_of(name)
+        if flag.present and given != value:
+            raise UserError(
+                f"--{name}={flag.value} contradicts {workdir.protocol}, which was made with "
+                f"{value}: choose another --workdir"
+            )
+    return plan
+
+
+def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
     """Loads the faces and the protocol, which the first stage to run writes.
 
     A flag that was given and contradicts the work directory is refused.
@@ -64,47 +112,47 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, protocol.Proto
       The faces and the protocol.
 
     Raises:
-      ValueError: If flags or faces contradict the protocol in the work directory.
+      UserError: If flags or faces contradict the protocol in the work directory.
     """
-    if not workdir.protocol.exists():
-        about, settings = options.of_faces(), options.of_protocol()
-        loaded = _load(**about)
+    plan = check_flags(workdir)
+    if plan is None:
+        wanted, division = options.of_faces(), options.of_division()
+        loaded = _load(wanted)
         photographs = _photographs(loaded)
-        made = protocol.make_protocol(photographs, **settings)
-        del settings["seed"]  # It stands in the protocol.
-        about = {"faces": about, "settings": settings, "photographs": photographs}
-        storage.write_json(workdir.protocol, {**protocol.to_json(made), **about})
+        made = protocol.make_protocol(photographs, **division.arguments())
+        records.write(workdir.protocol, Plan(wanted, division, photographs, made))
         return loaded, made
-
-    stored = options.check_against(workdir)
-    loaded = _load(**stored["faces"])
-    if _photographs(loaded) != stored["photographs"]:
-        raise ValueError(
+    loaded = _load(plan.faces)
+    if _photographs(loaded) != plan.photographs:
+        raise UserError(
             f"the faces are not those for which {workdir.protocol} was made: restore them, or "
             "choose another --workdir"
         )
-    return loaded, protocol.from_json(stored)
+    return loaded, plan.protocol
 
 
 def work_directory() -> WorkDirectory:
     """Opens the work directory and the devices before anything is computed.
 
     Returns:
-      The work directory.
+      The work directory, without what a killed run left half-written.
 
     Raises:
-      ValueError: If the flag is missing, or the device is.
+      UserError: If the flag is missing, or the device is.
       OSError: If the directory cannot be written.
     """
     root = options.WORKDIR.value
     if not root:
-        raise ValueError("--workdir is needed: a directory for everything that is written")
+        raise UserError("--workdir is needed: a directory for everything that is written")
     workdir = WorkDirectory(root)
     try:
         storage.check_writable(workdir.root)
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--workdir={root} is a file: name a directory") from None
+        raise UserError(f"--workdir={root} is a file: name a directory") from None
     devices.start()
+    if jax.process_index() == 0:
+        storage.clean(workdir.root)
+    sharding.wait_for_all("opened")  # Nobody writes before that.
     return workdir
 
 
@@ -115,28 +163,46 @@ def need_protocol(workdir: WorkDirectory) -> None:
       workdir: The work directory.
 
     Raises:
-      FileNotFoundError: If not.
+      MissingError: If not.
     """
     if not workdir.protocol.exists():
-        raise FileNotFoundError(
+        raise MissingError(
             f"{workdir.root} holds no experiment yet: run python -m experiments.train first"
         )
 
 
 def photographs_of(
-    loaded: faces.Faces, name: str, split: Mapping[str, tuple[int, ...]]
+    loaded: faces.Faces, name: str, chosen: Mapping[str, Sequence[int]]
 ) -> np.ndarray:
     """Reads some of a person's photographs.
 
     Args:
       loaded: All faces.
       name: The person.
-      split: Which photographs of each person.
+      chosen: Which photographs of each person.
 
     Returns:
       `[n, height, width, channels]` in [0, 1].
     """
-    return np.asarray(loaded.images[loaded.indices_of(name)[list(split[name])]])
+    return np.asarray(loaded.images[loaded.indices_of(name)[list(chosen[name])]])
+
+
+def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:
+    """Reads the faces of people who train no recognizer.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+      limit: The most to read, an arbitrary choice.
+
+    Returns:
+      `[n, height, width, channels]` in [0, 1].
+    """
+    positions = np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
+    if len(positions) > limit:
+        order = protocol.shuffled(roles.seed, positions.tolist(), "auxiliary")
+        positions = np.array(sorted(order[:limit]))
+    return np.asarray(loaded.images[positions])
 
 
 def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
@@ -144,25 +210,26 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
 
     Args:
       workdir: The work directory.
-      role: "target" or "evaluator".
+      role: "target", or the name of an evaluator.
 
     Returns:
       Its weights.
 
     Raises:
-      FileNotFoundError: If it is not trained yet.
-      ValueError: If the checkpoint does not fit the model.
+      MissingError: If it is not trained yet.
+      UserError: If the checkpoint does not fit the model.
     """
     home = workdir.recognizer(role)
     if not (home / "recognizer.json").exists():
-        raise FileNotFoundError(
+        raise MissingError(
             f"{home} holds no trained recognizer: run python -m experiments.train --role={role} "
             "with the same --workdir first"
         )
-    about = storage.read_json(home / "recognizer.json")
-    shape = tuple(about["image_shape"])
-    like = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), about["classes"], shape))
-    return storage.restore_checkpoint(home / "checkpoint", like)
+    about = records.read(home / "recognizer.json", recognizer.RecognizerFacts)
+    like = jax.eval_shape(
+        lambda: recognizer.init(jax.random.key(0), about.classes, about.image_shape)
+    )
+    return checkpoints.restore_checkpoint(home / "checkpoint", like)
 
 
 @contextlib.contextmanager
@@ -180,16 +247,11 @@ def timed(workdir: WorkDirectory, stage: str) -> Iterator[None]:
     yield
     if jax.process_index():  # The first process keeps it for all.
         return
-    account = storage.read_json(workdir.seconds) if workdir.seconds.exists() else {}
+    account = seconds(workdir)
     spent = account.get(stage, 0.0) + time.perf_counter() - started
     storage.write_json(workdir.seconds, {**account, stage: round(spent, 2)})
 
 
-def recipe_of(path: pathlib.Path) -> str:
-    """Returns the recipe of a file of clones, as JSON."""
-    return str(storage.map_array(path, "recipe"))
-
-
-def described(settings: Any) -> dict[str, Any]:
-    """Returns a frozen dataclass of plain values as JSON would give it back."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+def seconds(workdir: WorkDirectory) -> dict[str, float]:
+    """Returns how long each stage took so far."""
+    return storage.read_json(workdir.seconds) if workdir.seconds.exists() else {}

@@ -1,4 +1,4 @@
-"""What a result came from, and what it cost: settings, flags, versions, faces, time."""
+"""What a result came from, and what it cost: recognizers, settings, flags, versions, faces."""
 
 import contextlib
 import pathlib
@@ -9,13 +9,24 @@ from importlib import metadata
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 
 from experiments import experiment
-from mia_jax import faces
-from mia_jax.faces import protocol
-from mia_jax.runtime import storage
-from mia_jax.runtime.storage import WorkDirectory
+from mia_jax.evidence.results import (
+    AttackFacts,
+    Cost,
+    DatasetFacts,
+    Evaluation,
+    Judgement,
+    PersonFacts,
+    Provenance,
+)
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.recognizer import RecognizerFacts
+from mia_jax.runtime import records, storage
+from mia_jax.runtime.workdir import WorkDirectory
 
 # Flags that say where or how fast, and nothing of what is computed.
 _UNRECORDED = (
@@ -29,7 +40,7 @@ _UNRECORDED = (
     "process_id",
     "workdir",
 )
-_PACKAGES = ("mia_jax", "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+_PACKAGES = ("mia_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
 
 
 def versions() -> dict[str, str]:
@@ -41,11 +52,18 @@ def versions() -> dict[str, str]:
     return found | {"python": sys.version.split()[0]}
 
 
-def commit() -> str | None:
-    """Returns the commit of this checkout, or None outside of one."""
+def git(*arguments: str) -> str | None:
+    """Asks git about this checkout.
+
+    Args:
+      *arguments: What to ask.
+
+    Returns:
+      The answer, stripped; None outside of a checkout.
+    """
     here = pathlib.Path(__file__).parent
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(here), *arguments]
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
     return None
 
@@ -66,62 +84,93 @@ def recorded_flags() -> dict[str, Any]:
     }
 
 
-def facts(
-    workdir: WorkDirectory,
-    recipe: Mapping[str, Any],
-    names: Sequence[str],
-    loaded: faces.Faces,
-    roles: protocol.Protocol,
-) -> dict[str, Any]:
-    """Describes the experiment: what it cost, with which settings, on which faces.
+def provenance() -> Provenance:
+    """Returns what figures that are made now can be traced to."""
+    status = git("status", "--porcelain")
+    return Provenance(
+        versions=versions(),
+        commit=git("rev-parse", "HEAD"),
+        clean=None if status is None else not status,
+        flags=recorded_flags(),
+    )
+
+
+def recognizer_facts(workdir: WorkDirectory, role: str) -> RecognizerFacts:
+    """Reads what a recognizer is.
 
     Args:
       workdir: The work directory.
-      recipe: The recipe that is stored with the clones.
-      names: The attacked people.
-      loaded: All faces.
-      roles: Who is who.
+      role: "target", or the name of an evaluator.
 
     Returns:
-      The part of `evaluation.json` that the evaluation itself does not know.
+      Its facts.
+
+    Raises:
+      MissingError: If it is not trained yet.
     """
-    seconds = storage.read_json(workdir.seconds)
-    views = max(recipe["views_per_iteration"], 1)
-    taken = sum(int(storage.map_array(workdir.clones_of(n), "iterations").sum()) for n in names)
-    clones = recipe["restarts"] * len(names)
-    auxiliary = sum(len(loaded.indices_of(name)) for name in roles.auxiliary)
-    about = {
-        role: storage.read_json(workdir.recognizer(role) / "recognizer.json")
-        for role in experiment.ROLES
-    }
-    accuracy: dict[str, Any] = {"photographs": {}}
-    for role, row in about.items():
-        accuracy[role] = row["held_out_accuracy"]
-        accuracy[f"{role}_interval"] = row["held_out_accuracy_interval"]
-        accuracy["photographs"][role] = row["held_out_photographs"]
-    return {
-        "classes": {role: row["classes"] for role, row in about.items()},
-        "restarts": recipe["restarts"],
-        "held_out_accuracy": accuracy,
-        "recipe": recipe,
-        "cost": {
-            "iterations": recipe["iterations"],
-            "gradient_evaluations_per_restart": round(taken * views / clones, 1),
-            "gradient_evaluations": taken * views,
-            "device": jax.devices()[0].device_kind,
+    return records.read(workdir.recognizer(role) / "recognizer.json", RecognizerFacts)
+
+
+def all_recognizers(workdir: WorkDirectory, roles: Protocol) -> dict[str, RecognizerFacts]:
+    """Reads what every recognizer is, the target first."""
+    return {role: recognizer_facts(workdir, role) for role in roles.classes}
+
+
+def complete(
+    workdir: WorkDirectory,
+    loaded: Faces,
+    roles: Protocol,
+    attack: AttackFacts,
+    names: Sequence[str],
+    judgements: Mapping[str, Judgement],
+) -> Evaluation:
+    """Adds to the judgements what was attacked, at what cost, on which faces.
+
+    Args:
+      workdir: The work directory.
+      loaded: All faces.
+      roles: Who is who.
+      attack: How the clones were made.
+      names: The attacked people.
+      judgements: What each judge says, by name.
+
+    Returns:
+      The whole evaluation.
+    """
+    paths = {name: workdir.clones_of(name) for name in names}
+    updates = sum(int(storage.map_array(path, "iterations").sum()) for path in paths.values())
+    gradients = updates * attack.gradients_per_iteration
+    return Evaluation(
+        judges=judgements,
+        people={
+            name: PersonFacts(
+                training_photographs=len(roles.training[TARGET][name]),
+                iterations_to_90=_median(storage.map_array(path, "iterations_to_90")),
+                iterations_to_99=_median(storage.map_array(path, "iterations_to_99")),
+            )
+            for name, path in paths.items()
         },
-        "dataset": {
-            "name": storage.read_json(workdir.protocol)["faces"]["dataset"],
-            "credit": loaded.credit,
-            "people": len(loaded.names),
-            "photographs": len(loaded.images),
-            "image_size": list(loaded.images.shape[1:]),
-            "auxiliary_people": len(roles.auxiliary),
-            "auxiliary_photographs": auxiliary,
-        },
-        "training": about[protocol.TARGET]["settings"],
-        "seconds": {**seconds, "attack_per_person": round(seconds["attack"] / len(names), 2)},
-        "versions": versions(),
-        "commit": commit(),
-        "flags": recorded_flags(),
-    }
+        recognizers=all_recognizers(workdir, roles),
+        attack=attack,
+        cost=Cost(
+            gradient_evaluations=gradients,
+            gradient_evaluations_per_restart=round(gradients / attack.restarts / len(names), 1),
+            device=jax.devices()[0].device_kind,
+        ),
+        dataset=DatasetFacts(
+            name=records.read(workdir.protocol, experiment.Plan).faces.dataset,
+            credit=loaded.credit,
+            people=len(loaded.names),
+            photographs=len(loaded.images),
+            image_shape=tuple(loaded.images.shape[1:]),
+            auxiliary_people=len(roles.auxiliary),
+            auxiliary_photographs=sum(len(loaded.indices_of(name)) for name in roles.auxiliary),
+        ),
+        provenance=provenance(),
+    )
+
+
+def _median(reached: np.ndarray) -> int | None:
+    """Returns the median number of updates until a confidence was reached, None for never."""
+    median = np.median(np.where(reached < 0, np.inf, reached))
+    return int(median) if np.isfinite(median) else None

@@ -6,20 +6,21 @@ For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 import jax
 from absl import flags, logging
 
-from experiments import attack, console, evaluate, experiment, recipes, train
+from experiments import attack, console, evaluate, experiment, recipe, train
 
-for _module in (experiment, train, recipes, attack):
+for _module in (experiment, train, recipe, attack):
     flags.adopt_module_key_flags(_module)
 
 
 def main() -> None:
-    """Trains both recognizers, attacks, and evaluates."""
+    """Trains the recognizers, attacks, and evaluates."""
     workdir = experiment.work_directory()
-    recipe = recipes.from_flags()
+    wanted = recipe.from_flags()
     how = train.settings()
-    for role in experiment.ROLES:
+    _, roles = experiment.open_experiment(workdir)
+    for role in roles.classes:
         train.train(workdir, role, how)
-    attack.attack(workdir, recipe)
+    attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.
     if evaluate.finished(workdir):

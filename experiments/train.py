@@ -1,35 +1,26 @@
-"""Trains the target or the evaluator, or both.
+"""Trains the recognizers: the target, and those that score its clones.
 
 For example: python -m experiments.train --workdir=runs/orl --role=target
 """
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
-import numpy as np
 import tensorboardX
 from absl import flags, logging
 
-from experiments import console, devices, experiment, options
-from mia_jax import faces
-from mia_jax.evidence import evaluation
-from mia_jax.faces import protocol
-from mia_jax.recognizer import training
-from mia_jax.runtime import sharding, storage
-from mia_jax.runtime.storage import WorkDirectory
+from experiments import console, devices, experiment
+from mia_jax.evidence import statistics
+from mia_jax.recognizer import Params, RecognizerFacts, photographs, placement, training
+from mia_jax.recognizer.photographs import Photographs
+from mia_jax.runtime import checkpoints, records, sharding, storage
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
 
 flags.adopt_module_key_flags(experiment)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Adam's rate in training.", 1e-8)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Photographs in one step of training.", 1)
-_MAX_STEPS = flags.DEFINE_integer("max_steps", 500, "Most steps of training.", 1)
-_EVALUATE_EVERY = flags.DEFINE_integer(
-    "evaluate_every", 25, "Steps of training between looks at the held-out photographs.", 1
-)
-_PATIENCE = flags.DEFINE_integer(
-    "patience", 200, "Steps without a better held-out accuracy that end training.", 1
-)
 _NOISE = flags.DEFINE_float(
     "training_noise",
     training.AUGMENTATION.noise,
@@ -37,161 +28,150 @@ _NOISE = flags.DEFINE_float(
     "in [0, 1].",
     lower_bound=0.0,
 )
+# Each is the field of `training.Settings` of that name: what it says, its bounds.
+_SETTINGS = {
+    "learning_rate": ("Adam's rate in training, before the cool-down.", 1e-8, None),
+    "batch_size": ("Photographs in one step of training.", 1, None),
+    "dropout": ("Fraction of the units of L5 and L6 that a step of training leaves out.", 0, 0.95),
+    "max_epochs": ("Most epochs of training, the cool-down included.", 1, None),
+    "evaluate_every": ("Epochs between looks at the validation photographs.", 1, None),
+    "patience": ("Epochs without progress on them that begin the cool-down.", 1, None),
+    "cooldown": ("Last epochs of training, in which the learning rate falls to zero.", 0, None),
+}
+for _name, (_help, _least, _most) in _SETTINGS.items():
+    _default = getattr(training.Settings(), _name)
+    _define: Callable[..., Any] = flags.DEFINE_float
+    if isinstance(_default, int):
+        _define = flags.DEFINE_integer
+    _define(_name, _default, _help, _least, _most)
 
 
 def settings() -> training.Settings:
     """Returns the training settings that the flags ask for."""
-    return training.Settings(
-        learning_rate=_LEARNING_RATE.value,
-        batch_size=_BATCH_SIZE.value,
-        max_steps=_MAX_STEPS.value,
-        evaluate_every=_EVALUATE_EVERY.value,
-        patience=_PATIENCE.value,
-        augmentation=dataclasses.replace(training.AUGMENTATION, noise=_NOISE.value),
-    )
-
-
-def photographs(
-    loaded: faces.Faces, roles: protocol.Protocol, role: str
-) -> tuple[training.Photographs, training.Photographs]:
-    """Picks a recognizer's training and held-out photographs.
-
-    Args:
-      loaded: All faces.
-      roles: Who is who.
-      role: "target" or "evaluator".
-
-    Returns:
-      The photographs that train and those that measure.
-    """
-
-    def pick(split: Mapping[str, tuple[int, ...]]) -> training.Photographs:
-        positions = [loaded.indices_of(name)[list(split[name])] for name in roles.classes[role]]
-        labels = np.repeat(np.arange(len(positions)), [len(part) for part in positions])
-        return training.Photographs(loaded.images, np.concatenate(positions), labels)
-
-    return pick(roles.training), pick(roles.held_out)
+    augmentation = dataclasses.replace(training.AUGMENTATION, noise=_NOISE.value)
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in _SETTINGS}
+    return training.Settings(**values, augmentation=augmentation)
 
 
 def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
-    """Trains one recognizer, or goes on where an interrupted run stopped.
+    """Trains one recognizer and tests it, unless it is there already.
 
     Args:
       workdir: The work directory.
-      role: "target" or "evaluator".
+      role: "target", or the name of an evaluator.
       how: How to train.
 
     Raises:
-      ValueError: If the recognizer there was trained with other settings.
+      UserError: If the recognizer there was trained with other settings, or there is none of that
+        name.
     """
-    home = workdir.recognizer(role)
-    options.check_against(workdir)
+    loaded, roles = experiment.open_experiment(workdir)
+    if role not in roles.classes:
+        raise UserError(f"--role={role} is no recognizer here: choose from {list(roles.classes)}")
+    home, names = workdir.recognizer(role), roles.classes[role]
     started_with = home / "settings.json"
-    described = experiment.described(how)
-    if started_with.exists() and storage.read_json(started_with) != described:
-        raise ValueError(
+    if started_with.exists() and records.read(started_with, training.Settings) != how:
+        raise UserError(
             f"{home} was trained with other settings ({started_with}): give the same flags, or "
             "choose another --workdir"
         )
     if (home / "recognizer.json").exists():
         logging.info("The %s is trained already: %s", role, home)
         return
-    loaded, roles = experiment.open_experiment(workdir)
-    storage.write_json(started_with, described)
-    train_on, held_out = photographs(loaded, roles, role)
-    classes = len(roles.classes[role])
-    key = jax.random.fold_in(jax.random.key(roles.seed), sorted(experiment.ROLES).index(role))
-    _, *shape = loaded.images.shape
-    first_key, view_key = jax.random.split(key)
-    mesh = sharding.make_mesh(devices=devices.for_training(how.batch_size))
-    state = training.start(first_key, classes, shape, how.learning_rate)
-    rows: list[dict] = []
-    checkpoints = storage.steps_of(home / "training")
-    if checkpoints:
-        state = storage.restore_checkpoint(checkpoints[-1], state)
-        rows = [
-            row for row in storage.read_table(home / "metrics.csv") if row["step"] <= state.step
-        ]
-        logging.info("Going on with the %s from step %d", role, state.step)
+    records.write(started_with, how)
+    train_on = photographs.pick(loaded, names, roles.training[role])
+    validation, test = (
+        photographs.pick(loaded, names, split) for split in (roles.validation, roles.test)
+    )
     logging.info(
-        "Training the %s: %d classes, %d photographs, %d held out",
-        role,
-        classes,
-        len(train_on.indices),
-        len(held_out.indices),
+        "Training the %s: %d people, %d photographs; %d for validation, %d for the test",
+        *(role, len(names), len(train_on.indices), len(validation.indices), len(test.indices)),
     )
-    first_process = jax.process_index() == 0
-    writer = tensorboardX.SummaryWriter(
-        str(home), purge_step=int(state.step), write_to_disk=first_process
-    )
-    batch = training.batches(train_on, how.batch_size, roles.seed, mesh)
-    state = sharding.place_training(mesh, state)
-    with console.progress(how.max_steps, int(state.step), role, "step") as bar:
-        rounds = training.rounds(state, batch, held_out, view_key, how, mesh)
-        while True:
+    params, epochs = fit(workdir, role, how, roles.seed, train_on, validation)
+    checkpoints.save_checkpoint(home / "checkpoint", params)
+    if jax.process_index() == 0:
+        _, accuracy = training.measure(params, test)
+        interval = statistics.wilson_interval(accuracy, len(test.indices))
+        facts = RecognizerFacts(
+            role=role,
+            classes=len(names),
+            image_shape=tuple(loaded.images.shape[1:]),
+            epochs=epochs,
+            training_photographs=len(train_on.indices),
+            validation_photographs=len(validation.indices),
+            test_photographs=len(test.indices),
+            validation_accuracy=training.measure(params, validation)[1],
+            test_accuracy=accuracy,
+            test_accuracy_interval=interval,
+            settings=how,
+            digest=checkpoints.digest(params),
+        )
+        records.write(home / "recognizer.json", facts)
+        shutil.rmtree(home / "training")
+        logging.info(
+            "The %s recognizes %.1f%% of the test photographs (95%% interval %.1f%% to %.1f%%)",
+            *(role, 100 * accuracy, *(100 * end for end in interval)),
+        )
+    sharding.wait_for_all(f"{role} trained")
+
+
+def fit(
+    workdir: WorkDirectory,
+    role: str,
+    how: training.Settings,
+    seed: int,
+    train_on: Photographs,
+    validation: Photographs,
+) -> tuple[Params, int]:
+    """Trains to the end, from where an interrupted run stopped; returns weights and epochs."""
+    home, first_process = workdir.recognizer(role), jax.process_index() == 0
+    first_key, key = training.keys(seed, role)
+    mesh = sharding.make_mesh(devices=devices.for_training(how.batch_size))
+    batches = photographs.batches(train_on, how.batch_size, seed, mesh)
+    _, *shape = train_on.images.shape
+    state, rows = training.start(first_key, int(train_on.labels.max()) + 1, shape), []
+    for latest in checkpoints.steps_of(home / "training")[-1:]:
+        state = checkpoints.restore_checkpoint(latest, state)
+        table = storage.read_table(home / "metrics.csv")
+        rows = [row for row in table if row["step"] <= int(state.step)]
+        logging.info("Going on with the %s from step %d", role, state.step)
+    done = int(state.step)
+    state = sharding.place(mesh, state, placement.split_units(sharding.width(mesh)))
+    rounds = training.rounds(state, batches, validation, key, how, mesh)
+    with (
+        tensorboardX.SummaryWriter(
+            str(home), purge_step=done, write_to_disk=first_process
+        ) as writer,
+        console.progress(how.max_epochs * batches.epoch, done, role, "step") as bar,
+    ):
+        while not training.finished(state, how):
             with experiment.timed(workdir, f"train_{role}"):
-                following = next(rounds, None)
-                if following is None:
-                    break
-                state, metrics = following
+                state, metrics = next(rounds)
                 rows.append(metrics._asdict())
                 if first_process:
                     storage.write_table(home / "metrics.csv", rows)
-                storage.save_step(home / "training", metrics.step, sharding.gather(mesh, state))
-            for name, value in rows[-1].items():
-                if name != "step":
-                    writer.add_scalar(name, value, metrics.step)
+                gathered = sharding.gather(mesh, state)
+                checkpoints.save_step(home / "training", metrics.step, gathered)
+            for name in metrics._fields[1:]:
+                writer.add_scalar(name, getattr(metrics, name), metrics.step)
             bar.update(metrics.step - bar.n)
-            logging.info(
-                "%s step %d: loss %.4f, held out %.4f, accuracy %.4f",
-                role,
-                *metrics,
-            )
-    writer.close()
-
-    storage.save_checkpoint(home / "checkpoint", sharding.gather(mesh, state.best_params))
-    if not first_process:
-        sharding.wait_for_all(f"{role} trained")
-        return
-    accuracy = float(state.best_accuracy)
-    count = len(held_out.indices)
-    interval = evaluation.wilson_interval(accuracy, count)
-    summary = {
-        "role": role,
-        "classes": classes,
-        "image_shape": shape,
-        "best_step": int(state.best_step),
-        "training_photographs": len(train_on.indices),
-        "held_out_photographs": count,
-        "held_out_accuracy": accuracy,
-        "held_out_accuracy_interval": interval,
-        "settings": described,
-    }
-    storage.write_json(home / "recognizer.json", summary)
-    shutil.rmtree(home / "training")
-    sharding.wait_for_all(f"{role} trained")
-    logging.info(
-        "The %s recognizes %.1f%% of %d held-out photographs (95%% interval %.1f%% to %.1f%%)",
-        role,
-        100 * accuracy,
-        count,
-        *(100 * end for end in interval),
-    )
+            logging.info("%s step %d: loss %.4f, validation %.4f, accuracy %.4f", role, *metrics)
+    return sharding.gather(mesh, state.params), int(state.step) // batches.epoch
 
 
-def main(roles: Sequence[str]) -> None:
-    """Trains the recognizers of these roles."""
+def main(wanted: Sequence[str] | None) -> None:
+    """Trains the recognizers of these names; all by default."""
     workdir = experiment.work_directory()
-    for role in roles:
+    _, roles = experiment.open_experiment(workdir)
+    for role in wanted or roles.classes:
         train(workdir, role, settings())
 
 
 if __name__ == "__main__":
-    _ROLE = flags.DEFINE_multi_enum(
+    _ROLE = flags.DEFINE_multi_string(
         "role",
-        experiment.ROLES,
-        experiment.ROLES,
-        "Which recognizer to train: the one under attack, or the one that scores the clones; by "
-        "default both.",
+        None,
+        "Which recognizer to train: target, the one under attack, or one of --evaluators; by "
+        "default all.",
     )
     console.run(lambda: main(_ROLE.value))

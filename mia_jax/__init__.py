@@ -1,26 +1,36 @@
 """How much of the faces that a recognizer was trained on can be rebuilt from it.
 
-The modules, in the order in which data flows: `faces` with `vgg_face2`, `protocol`, `recognizer`,
-`training`, `seeds`, `eigenfaces`, `model_check`, `inversion`, `evaluation`, `figures`, `report`;
-the leaves `convolution`, `losses`, `transforms` and `storage`; and for many devices `sharding` and
-`workload`.
+The rooms, in the order in which data flows: `faces`, `recognizer`, `attack`, `evidence`, `report`,
+over `runtime`. Here stand the names that an attack on a model of one's own needs.
 """
 
+from mia_jax.attack import filters, gradients, losses, recipes, seeds, spaces
+from mia_jax.attack.cases import Case, make_cases
 from mia_jax.attack.check import check_model, from_confidences
-from mia_jax.attack.eigenfaces import Eigenfaces
-from mia_jax.attack.inversion import Clones, Settings, StoppingRule, invert, restart_keys
-from mia_jax.attack.losses import infomax, least_squares, max_margin
+from mia_jax.attack.inversion import Attack, Clones, StoppingRule, invert
+from mia_jax.attack.objectives import classification
+from mia_jax.attack.selection import robust_scores
+from mia_jax.attack.spaces import Space
+from mia_jax.runtime.errors import MissingError, UserError
 
 __all__ = [
+    "Attack",
+    "Case",
     "Clones",
-    "Eigenfaces",
-    "Settings",
+    "MissingError",
+    "Space",
     "StoppingRule",
+    "UserError",
     "check_model",
+    "classification",
+    "filters",
     "from_confidences",
-    "infomax",
+    "gradients",
     "invert",
-    "least_squares",
-    "max_margin",
-    "restart_keys",
+    "losses",
+    "make_cases",
+    "recipes",
+    "robust_scores",
+    "seeds",
+    "spaces",
 ]

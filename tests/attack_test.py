@@ -1,3 +1,4 @@
+import inspect
 import json
 import pathlib
 import tempfile
@@ -6,9 +7,11 @@ import numpy as np
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
-from experiments import clones, targets
+from experiments import clones, identities, recipe
 from mia_jax.faces import protocol
-from mia_jax.runtime import storage, workload
+from mia_jax.runtime import records, storage, workload
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
 
 REGISTERED = ("0:2", "ann", "bob", "s1", "s2", "Zoë")
 ROLES = protocol.Protocol(
@@ -17,7 +20,8 @@ ROLES = protocol.Protocol(
     classes={"target": REGISTERED, "evaluator": ("ann", "s2", "s9")},
     auxiliary=("s7",),
     training={},
-    held_out={},
+    validation={},
+    test={},
 )
 
 
@@ -32,9 +36,9 @@ class FlagsTest(parameterized.TestCase):
 
 
 class ChosenTest(FlagsTest):
-    def chosen(self, identities):
-        with flagsaver.flagsaver(identities=identities):
-            return targets.chosen(ROLES)
+    def chosen(self, asked):
+        with flagsaver.flagsaver(identities=asked):
+            return identities.chosen(ROLES)
 
     @parameterized.parameters(
         (None, ("s2", "ann")),
@@ -50,8 +54,8 @@ class ChosenTest(FlagsTest):
         ("0:2", ("0:2",)),
         ("0:2,s1", ("0:2", "s1")),
     )
-    def test_who_is_asked_for(self, identities, expected):
-        self.assertEqual(self.chosen(identities), expected)
+    def test_who_is_asked_for(self, asked, expected):
+        self.assertEqual(self.chosen(asked), expected)
 
     @parameterized.parameters("s1\nbob\n", "s1\nbob", "\n s1\t\r\n\r\nbob\r\ns1\r\n")
     def test_a_file(self, content):
@@ -60,60 +64,67 @@ class ChosenTest(FlagsTest):
         self.assertEqual(self.chosen(str(path)), ("s1", "bob"))
 
     @parameterized.parameters("2:2", "3:2", "0:7", "6:7", "10:20")
-    def test_no_such_range(self, identities):
-        with self.assertRaises(ValueError) as caught:
-            self.chosen(identities)
+    def test_no_such_range(self, asked):
+        with self.assertRaises(UserError) as caught:
+            self.chosen(asked)
         self.assertEqual(
             str(caught.exception),
-            f"--identities={identities} is no range of the target's 6 classes: give FIRST:END with "
+            f"--identities={asked} is no range of the target's 6 classes: give FIRST:END with "
             "0 <= FIRST < END <= 6",
         )
 
     @parameterized.parameters("nobody", "s1,nobody", "s9", "s7", "none/such/file.txt", "1:", "All")
-    def test_who_is_not_registered_is_named(self, identities):
-        stranger = identities.split(",")[-1]
+    def test_who_is_not_registered_is_named(self, asked):
+        stranger = asked.split(",")[-1]
         with self.assertRaisesRegex(
-            ValueError, f"^identity '{stranger}' is not registered with the target"
+            UserError, f"^identity '{stranger}' is not registered with the target"
         ):
-            self.chosen(identities)
+            self.chosen(asked)
 
     def test_a_stranger_in_a_file_is_named(self):
         path = self.root / "people.txt"
         path.write_text("s1\nsomebody else\n")
-        with self.assertRaisesRegex(ValueError, "^identity 'somebody else' is not registered"):
+        with self.assertRaisesRegex(UserError, "^identity 'somebody else' is not registered"):
             self.chosen(str(path))
 
     @parameterized.parameters("", ",", " , ")
-    def test_nobody_is_refused(self, identities):
-        with self.assertRaisesRegex(ValueError, "--identities"):
-            self.chosen(identities)
+    def test_nobody_is_refused(self, asked):
+        with self.assertRaisesRegex(UserError, "--identities"):
+            self.chosen(asked)
 
     def test_an_empty_file_is_refused(self):
         path = self.root / "people.txt"
         path.write_text("\n\n")
-        with self.assertRaisesRegex(ValueError, "people.txt"):
+        with self.assertRaisesRegex(UserError, "people.txt"):
             self.chosen(str(path))
+
+    def test_a_text_too_long_for_a_path_is_names(self):
+        with self.assertRaisesRegex(UserError, "^identity 'x+.*' is not registered") as caught:
+            self.chosen("x" * 10_000)
+        self.assertLess(len(str(caught.exception)), 500)
 
 
 class MissingItemsTest(FlagsTest):
-    RECIPE = json.dumps({"name": "paper", "rate": 10.0, "restarts": 4})
+    RECIPE = json.dumps({"name": "paper", "arguments": {"rate": 10.0}, "restarts": 4})
+    WEIGHTS = "a3" * 32
 
     def setUp(self):
         super().setUp()
-        self.workdir = storage.WorkDirectory(self.root)
+        self.workdir = WorkDirectory(self.root)
         self.items = workload.divide(("s1", "s2"), 4, 2)
 
     def write(self, path, recipe=RECIPE):
-        storage.write_arrays(path, {"clones": np.zeros((2, 1)), "recipe": np.array(recipe)})
+        common = {"recipe": np.array(recipe), "weights": np.array(self.WEIGHTS)}
+        storage.write_arrays(path, {"clones": np.zeros((2, 1)), **common})
 
     def begin(self):
         """Leaves what a run with --chunk=2 does that was stopped after the first part."""
         clones.write_manifest(self.workdir, ROLES, ("s1", "s2"), 4, 2)
         self.write(self.workdir.part_of(*self.items[0]))
 
-    def missing(self, chunk=2, recipe=RECIPE):
+    def missing(self, chunk=2, recipe=RECIPE, weights=WEIGHTS):
         items = workload.divide(("s1", "s2"), 4, chunk)
-        return clones.missing_items(self.workdir, items, recipe, chunk)
+        return clones.missing_items(self.workdir, items, clones.Origin(recipe, weights), chunk)
 
     def test_everything_at_first(self):
         self.assertEqual(self.missing(), self.items)
@@ -129,7 +140,7 @@ class MissingItemsTest(FlagsTest):
 
     def test_another_chunk_than_begun(self):
         self.begin()
-        with self.assertRaises(ValueError) as caught:
+        with self.assertRaises(UserError) as caught:
             self.missing(chunk=3)
         self.assertEqual(
             str(caught.exception),
@@ -149,15 +160,26 @@ class MissingItemsTest(FlagsTest):
         if what == "whole":
             self.write(self.workdir.clones_of("s1"))
         path = self.workdir.clones_of("s1") if what == "whole" else "s1-000000-000001.npz"
-        with self.assertRaises(ValueError) as caught:
+        with self.assertRaises(UserError) as caught:
             self.missing(recipe=self.RECIPE.replace("10.0", "3.0"))
         self.assertRegex(str(caught.exception), f"{path} was made with rate=10.0: give the same")
+
+    @parameterized.parameters("part", "whole")
+    def test_other_weights_than_those_attacked(self, what):
+        self.begin()
+        path = self.workdir.part_of(*self.items[0])
+        if what == "whole":
+            path.unlink()
+            path = self.workdir.clones_of("s1")
+            self.write(path)
+        with self.assertRaisesRegex(UserError, f"{path} was made from other weights of the target"):
+            self.missing(weights="b4" * 32)
 
     def test_a_damaged_part_is_named(self):
         self.begin()
         path = self.workdir.part_of(*self.items[0])
         path.write_bytes(path.read_bytes()[:100])
-        with self.assertRaisesRegex(ValueError, f"{path.name} cannot be read .*: delete it"):
+        with self.assertRaisesRegex(UserError, f"{path.name} cannot be read .*: delete it"):
             self.missing()
 
     def test_a_stop_before_the_manifest(self):
@@ -169,11 +191,15 @@ class MissingItemsTest(FlagsTest):
 
 class JoinPartsTest(FlagsTest):
     def test_each_person_as_soon_as_all_parts_are_there(self):
-        workdir = storage.WorkDirectory(self.root)
+        workdir = WorkDirectory(self.root)
         items = workload.divide(("s1", "s2"), 5, 2)
         joined = clones.join_parts(workdir, items)
         values = np.arange(10.0).reshape(10, 1)
-        common = {"trace_iterations": np.arange(3), "recipe": np.array("{}")}
+        common = {
+            "trace_iterations": np.arange(3),
+            "recipe": np.array("{}"),
+            "weights": np.array("a3"),
+        }
 
         def write(number):
             identity, first, last = items[number]
@@ -201,7 +227,7 @@ class JoinPartsTest(FlagsTest):
         self.assertEmpty(list((workdir.clones / "parts").iterdir()))
 
     def test_parts_that_outlived_their_joining_are_removed(self):
-        workdir = storage.WorkDirectory(self.root)
+        workdir = WorkDirectory(self.root)
         (item,) = workload.divide(("s1",), 2, 2)
         for path in (workdir.clones_of("s1"), workdir.part_of(*item)):
             storage.write_arrays(path, {"clones": np.zeros(2)})
@@ -211,14 +237,63 @@ class JoinPartsTest(FlagsTest):
 
 class ManifestTest(FlagsTest):
     def test_tells_who_is_whole_and_who_is_missing(self):
-        workdir = storage.WorkDirectory(self.root)
+        workdir = WorkDirectory(self.root)
         for name in ("s1", "Zoë"):
             storage.write_arrays(workdir.clones_of(name), {"clones": np.zeros(1)})
         clones.write_manifest(workdir, ROLES, ("s2", "s1"), 4, 2)
         self.assertEqual(
-            storage.read_json(workdir.manifest),
-            {"restarts": 4, "chunk": 2, "complete": ["s1", "Zoë"], "incomplete": ["s2"]},
+            records.read(workdir.manifest, clones.Manifest),
+            clones.Manifest(restarts=4, chunk=2, complete=("s1", "Zoë"), incomplete=("s2",)),
         )
+
+
+class RecipeTest(parameterized.TestCase):
+    """What the flags ask for is what the library's recipe is called with."""
+
+    def asked(self, **given):
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        with flagsaver.flagsaver(**given):
+            return recipe.from_flags()
+
+    @parameterized.parameters("paper", "best")
+    def test_no_flag_gives_the_recipe_s_own_defaults(self, name):
+        wanted = self.asked(recipe=name)
+        parameters = inspect.signature(recipe.RECIPES[name]).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.kind == 3}
+        self.assertEqual(wanted.arguments, defaults)
+        self.assertTrue(
+            all(
+                isinstance(value, str | float | int | None) for value in wanted.described().values()
+            )
+        )
+
+    def test_flags_fill_the_arguments(self):
+        wanted = self.asked(
+            recipe="best", components=7, margin=3.5, optimizer="momentum", rate=0.5, stop_score=0.9
+        )
+        described = wanted.described()
+        self.assertEqual(described["components"], 7)
+        self.assertEqual(described["loss"], "max_margin(enough=3.5)")
+        self.assertEqual(described["optimizer"], "sgd(momentum=0.9)")
+        self.assertEqual(described["rate"], 0.5)
+        self.assertEqual(described["precision"], "float32")
+        self.assertEqual(float(wanted.arguments["loss"](np.array([9.0, 1.0]), 0)), -3.5)
+        random = np.random.default_rng(0).uniform(size=(9, 32, 32, 1)).astype(np.float32)
+        attack = wanted.attack(random)
+        self.assertEqual(attack.stop.score, 0.9)
+        self.assertEqual(attack.iterations, 60)
+
+    @parameterized.parameters(
+        ({"recipe": "paper", "components": 5}, "--components is only for --recipe=best"),
+        ({"recipe": "paper", "prior": 0.0}, "--prior is only for --recipe=best"),
+        ({"recipe": "paper", "margin": 5.0}, "--margin is only for --loss=max_margin"),
+        ({"recipe": "best", "loss": "infomax", "margin": 5.0}, "--margin is only for"),
+        ({"recipe": "best", "rate": 0.0}, "--rate=0.0 does not descend"),
+    )
+    def test_a_flag_without_effect_is_refused(self, given, message):
+        with self.assertRaisesRegex(UserError, message):
+            self.asked(**given)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments import rivals
+from experiments.benchmarks import rivals
 
 ROOT = pathlib.Path(__file__).parent.parent
 # PyTorch counts as missing wherever this runs.
@@ -76,7 +76,7 @@ def test_step_without_pytorch(tmp_path):
 def test_arithmetic_of_the_papers_cnn(channels, first_layer):
     convolutions = first_layer + 16_384_000 + 9_437_184 + 9_437_184
     products = 2 * (64 * 8 * 8 * 1024 + 1024 * 1024 + 1024 * 2041)
-    assert rivals.forward_flops(rivals.Model(128, channels, 2041)) == convolutions + products
+    assert rivals.forward_flops(rivals.Network(128, channels, 2041)) == convolutions + products
 
 
 @pytest.mark.parametrize(

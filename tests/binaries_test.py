@@ -13,8 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mia_jax.evidence.results import Evaluation
+from mia_jax.runtime import records
+
 ROOT = pathlib.Path(__file__).parent.parent
-TINY = ("--image_size=16", "--targeted=2", "--max_steps=20", "--evaluate_every=5", "--batch_size=8")
+# 12 people with 6 photographs that train: 9 steps an epoch, a look at 18, 36 and 54.
+TINY = (
+    "--image_size=16",
+    "--targeted=2",
+    "--max_epochs=6",
+    "--cooldown=2",
+    "--evaluate_every=2",
+    "--batch_size=8",
+)
 ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
 SECONDS = 240
 
@@ -65,12 +76,6 @@ def kill_at(words, number, *flags):
     return process.wait(SECONDS), "".join(log) + rest
 
 
-def evaluation_of(workdir):
-    result = json.loads((workdir / "evaluation.json").read_text())
-    del result["seconds"]
-    return json.dumps(result)
-
-
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory):
     """A finished work directory of the whole experiment."""
@@ -80,25 +85,28 @@ def experiment(tmp_path_factory):
 
 
 def test_reproduce_leaves_what_other_tools_read(experiment):
-    result = json.loads((experiment / "evaluation.json").read_text())
-    roles = json.loads((experiment / "protocol.json").read_text())
-    assert list(result["identities"]) == roles["targeted"]
-    for name, row in result["identities"].items():
+    result = records.read(experiment / "evaluation.json", Evaluation)
+    roles = json.loads((experiment / "protocol.json").read_text())["protocol"]
+    assert list(result.people) == roles["targeted"]
+    (judgement,) = result.judges.values()
+    for name, row in judgement.people.items():
         with np.load(experiment / "clones" / f"{name}.npz", allow_pickle=False) as stored:
             assert stored["clones"].shape == (4, 16, 16, 1)
             assert stored["seed"].shape == (4, 16, 16, 1)
             assert 0 <= stored["clones"].min() <= stored["clones"].max() <= 1
             np.testing.assert_allclose(
-                stored["target_score"].mean(), row["mean_target_score"], rtol=1e-4
+                stored["target_score"].mean(), row.clones.mean_target_score.value, rtol=1e-4
             )
             assert json.loads(str(stored["recipe"]))["name"] == "paper"
-        assert row["cmc"][-1] == 1
-        assert row["rank1"] == row["cmc"][0]
-        assert set(row["null"]) == {"seed", "others"}
-        low, high = row["mean_score_interval"]
-        assert low <= row["mean_score"] <= high
-    for key in ("mean", "ceiling", "held_out_accuracy", "recipe", "seconds", "versions", "flags"):
-        assert key in result
+            assert str(stored["weights"]) == result.recognizers["target"].digest
+        assert row.clones.cmc[-1] == 1
+        assert row.clones.rank1.value == row.clones.cmc[0]
+        assert row.controls.others is not None
+        low, high = row.clones.mean_score.interval
+        assert low <= row.clones.mean_score.value <= high
+    assert result.provenance.flags["recipe"] == "paper"
+    assert "seconds" not in (experiment / "evaluation.json").read_text()
+    assert json.loads((experiment / "seconds.json").read_text())["attack"] > 0
     for role in ("target", "evaluator"):
         assert (experiment / role / "checkpoint").is_dir()
         assert (experiment / role / "metrics.csv").read_text().startswith("step,training_loss")
@@ -117,18 +125,21 @@ def test_finished_stages_are_skipped(experiment):
 
 def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
     flags = (f"--workdir={tmp_path}", *TINY, *ATTACK)
-    for words in ("target step 10", "evaluator step 5", "is done", "is scored"):
+    for words in ("target step 36", "evaluator step 18", "is done", "is scored"):
         status, _ = kill_at(words, signal.SIGKILL, *flags)
         assert status == -signal.SIGKILL
         assert not (tmp_path / "report.html").exists()
         if words == "is done":
-            targeted = json.loads((tmp_path / "protocol.json").read_text())["targeted"]
+            targeted = json.loads((tmp_path / "protocol.json").read_text())["protocol"]["targeted"]
             manifest = json.loads((tmp_path / "clones" / "manifest.json").read_text())
             assert targeted[0] in manifest["complete"]
+        (tmp_path / "clones").mkdir(exist_ok=True)
+        (tmp_path / "clones" / ".writing-abc").touch()  # As if it had died while writing.
     succeed("reproduce", *flags)
-    assert evaluation_of(tmp_path) == evaluation_of(experiment)
+    assert not list(tmp_path.rglob(".writing-*"))
     same = [*experiment.glob("clones/*.npz"), *experiment.glob("*/metrics.csv")]
-    same += [*experiment.glob("figures/*.png"), experiment / "protocol.json"]
+    same += [*experiment.glob("figures/*.png"), *experiment.glob("*/recognizer.json")]
+    same += [experiment / name for name in ("protocol.json", "evaluation.json")]
     same += [experiment / "clones" / "manifest.json"]
     assert len(same) > 10
     for path in same:
@@ -136,7 +147,7 @@ def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
 
 
 def test_sigterm_ends_with_one_sentence(tmp_path):
-    status, log = kill_at("target step 5", signal.SIGTERM, f"--workdir={tmp_path}", *TINY, *ATTACK)
+    status, log = kill_at("target step 18", signal.SIGTERM, f"--workdir={tmp_path}", *TINY, *ATTACK)
     assert status == 130
     assert "run the same command again" in log
     assert "Traceback" not in log
@@ -146,12 +157,12 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
     ("binary", "flags", "words"),
     [
         ("train", ["--image_size=32"], "--image_size=32 contradicts"),
-        ("train", ["--max_steps=20", "--batch_size=9"], "trained with other settings"),
-        ("attack", ["--recipe=best", *ATTACK], "was made with name=paper"),
+        ("train", ["--max_epochs=6", "--batch_size=9"], "trained with other settings"),
+        ("attack", ["--recipe=best", *ATTACK], "was made with recipe=paper"),
         ("attack", ["--identities=nobody", *ATTACK], "identity 'nobody' is not registered"),
         ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
-        ("attack", ["--components=5", *ATTACK], "--components is only for --space=eigenfaces"),
-        ("attack", ["--prior=0", *ATTACK], "--prior is only for --space=eigenfaces"),
+        ("attack", ["--components=5", *ATTACK], "--components is only for --recipe=best"),
+        ("attack", ["--prior=0", *ATTACK], "--prior is only for --recipe=best"),
         ("attack", ["--margin=5", *ATTACK], "--margin is only for --loss=max_margin"),
         ("attack", ["--platform=tpu", *ATTACK], "--platform=tpu has no device here"),
         pytest.param(
@@ -220,7 +231,7 @@ def test_folder_with_broken_images(tmp_path):
     for person in range(6):
         directory = tmp_path / "faces" / f"person {person}"
         directory.mkdir(parents=True)
-        for i in range(3):
+        for i in range(4):
             pixels = rng.integers(0, 255, (20, 20, 3), np.uint8)
             Image.fromarray(pixels).save(directory / f"{i}.png")
     (directory / "broken.jpg").write_bytes(b"not a picture")
@@ -230,7 +241,9 @@ def test_folder_with_broken_images(tmp_path):
         f"--data_dir={tmp_path / 'faces'}",
         "--image_size=16",
         "--targeted=1",
-        "--max_steps=2",
+        "--max_epochs=2",
+        "--cooldown=0",
+        "--evaluate_every=1",
         "--role=target",
     ]
     said = refuse("train", f"--workdir={tmp_path / 'strict'}", *flags, "--strict_images")
@@ -241,4 +254,48 @@ def test_folder_with_broken_images(tmp_path):
     assert "empty.png" in warnings[0]
     for name in ("1.png", "2.png"):
         (directory / name).write_bytes(b"")
-    assert "person 5" in refuse("train", f"--workdir={tmp_path / 'second'}", *flags)
+    said = refuse("train", f"--workdir={tmp_path / 'second'}", *flags)
+    assert "person 5" in said
+    assert "--min_images" in said
+
+
+def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_path):
+    """The strongest recipe and the widest protocol, from end to end and once more."""
+    flags = (
+        f"--workdir={tmp_path}",
+        "--recipe=best",
+        "--components=20",
+        "--waves=4",
+        "--evaluators=first,second",
+        "--evaluator_photographs=disjoint",
+        *TINY,
+        *ATTACK,
+    )
+    succeed("reproduce", *flags)
+    result = records.read(tmp_path / "evaluation.json", Evaluation)
+    assert list(result.judges) == ["first", "second"]
+    assert list(result.recognizers) == ["target", "first", "second"]
+    assert len({facts.digest for facts in result.recognizers.values()}) == 3
+    for judgement in result.judges.values():
+        assert "photographs" not in judgement.shares
+        assert "people" in judgement.shares
+    assert result.attack.name == "best"
+    assert result.attack.arguments["components"] == 20
+    roles = json.loads((tmp_path / "protocol.json").read_text())["protocol"]
+    for name in roles["targeted"]:
+        own = [set(roles["training"][role][name]) for role in ("target", "first", "second")]
+        assert own[0].isdisjoint(own[1])
+        assert own[1] == own[2]
+    assert "already" in succeed("reproduce", *flags).stderr
+
+
+def test_clones_of_weights_that_are_gone_are_refused(experiment, tmp_path):
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(experiment), str(copy)], check=True)
+    subprocess.run(["rm", "-r", str(copy / "target")], check=True)
+    retrained = (*TINY, "--learning_rate=0.002")
+    succeed("train", f"--workdir={copy}", "--role=target", *retrained)
+    for binary, flags in (("attack", ATTACK), ("evaluate", ()), ("reproduce", ATTACK)):
+        flags = (*retrained, *flags) if binary == "reproduce" else flags
+        said = refuse(binary, f"--workdir={copy}", *flags)
+        assert "other weights" in said, said

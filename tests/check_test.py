@@ -1,9 +1,14 @@
+import functools
+
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from mia_jax import recognizer
 from mia_jax.attack import check, losses
+from mia_jax.runtime.errors import UserError
 
 CLASSES, SHAPE = 3, (4, 5, 1)
 WEIGHTS = np.random.default_rng(0).normal(size=(20, CLASSES)).astype(np.float32)
@@ -68,7 +73,6 @@ class CheckModelTest(parameterized.TestCase):
         ("not_a_number", lambda w, x: linear(w * np.nan, x), "not finite for images.*weights"),
         ("infinite", lambda w, x: linear(w, x) / jnp.zeros(3), "values that are not finite"),
         ("probabilities", softmax, "returns probabilities, but .* logits: .*from_confidences"),
-        ("for_bytes", for_bytes, r"hardly tells images in \[0, 1\] apart .*\[0, 255\]\): wrap"),
         ("constant", lambda w, x: 0 * linear(w, x) + 1, "same logits for 4 different images"),
         ("steep", lambda w, x: linear(w, jnp.sqrt(x - x)) + linear(w, x), "is not finite"),
         ("in_steps", lambda w, x: linear(w, jnp.round(4 * x)), "zero everywhere: .* not diff"),
@@ -98,6 +102,44 @@ class CheckModelTest(parameterized.TestCase):
     def test_the_advice_for_gray_levels_is_good(self):
         found = seen(lambda params, images: for_bytes(params, 255 * images))
         self.assertGreater(found.largest_gradient, 0.1)
+
+    def test_a_model_that_may_be_for_gray_levels_up_to_255_is_a_warning(self):
+        found = seen(for_bytes)
+        self.assertLen(found.warnings, 1)
+        self.assertRegex(
+            found.warnings[0], r"hardly tells images in \[0, 1\] apart .*barely trained"
+        )
+        self.assertEqual(seen(linear).warnings, ())
+
+    def test_a_recognizer_of_our_own_that_is_barely_trained_passes(self):
+        params = recognizer.init(jax.random.key(0), CLASSES, (16, 16, 1))
+        params = jax.tree.map(lambda leaf: 0.3 * leaf, params)
+        images = np.random.default_rng(1).uniform(size=(4, 16, 16, 1)).astype(np.float32)
+        found = check.check_model(recognizer.logits, params, images, 1, losses.infomax)
+        self.assertEqual(found.returns, "logits")
+
+    def test_a_loss_is_looked_at_with_its_margin(self):
+        """Where the target leads by enough there is no gradient, and no fault of the model's."""
+        ahead = lambda params, images: linear(params, images) + 100 * jnp.eye(CLASSES)[1]  # noqa: E731
+        for enough, expected in ((5.0, 1), (1000.0, 0)):
+            found = seen(ahead, loss=functools.partial(losses.max_margin, enough=enough))
+            self.assertLen(found.warnings, expected)
+            self.assertEqual(found.largest_gradient > 0, not expected)
+        with self.assertRaisesRegex(UserError, "zero everywhere"):
+            seen(
+                lambda params, images: jax.lax.stop_gradient(ahead(params, images)),
+                loss=functools.partial(losses.max_margin, enough=5.0),
+            )
+
+    def test_functions_among_the_weights(self):
+        """An equinox model keeps its activation among its leaves, where jax.jit takes none."""
+        model = equinox.nn.MLP(20, CLASSES, 8, 1, activation=jnp.tanh, key=jax.random.key(0))
+        apply_fn = lambda model, images: jax.vmap(model)(images.reshape(len(images), -1))  # noqa: E731
+        with self.assertRaises(TypeError):
+            jax.jit(apply_fn)(model, IMAGES)
+        found = seen(apply_fn, model)
+        self.assertEqual(found.classes, CLASSES)
+        self.assertGreater(found.largest_gradient, 0)
 
     def test_any_parameters_will_do(self):
         found = seen(

@@ -1,8 +1,13 @@
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import eigenfaces
+from mia_jax.attack import seeds
+from mia_jax.attack.generators import eigenfaces
+from mia_jax.runtime.errors import UserError
 
 FACES, SHAPE = 6, (5, 4, 2)
 decode = jax.jit(jax.vmap(eigenfaces.decode, (None, 0)))
@@ -147,6 +152,45 @@ class WithWavesTest(parameterized.TestCase):
     def test_refuses_a_number_of_frequencies_it_cannot_give(self, frequencies):
         with self.assertRaisesRegex(ValueError, f"={frequencies} .* 8x6 pixels: give 2 to 6"):
             self.with_waves(frequencies)
+
+
+class SpaceTest(parameterized.TestCase):
+    MEAN = functools.partial(seeds.noisy_mean, deviation=0.0)
+
+    def test_starts_from_the_projection_of_the_seed_image(self):
+        """The mean face has no coefficients but for its difference from the mirrored mean."""
+        space = eigenfaces.space(auxiliary(), 8, seed=self.MEAN)
+        fitted = eigenfaces.fit(auxiliary(), 8)
+        found = space.start(jax.random.key(0))
+        expected = encode(fitted, auxiliary().mean(0, keepdims=True))[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_spread_and_waves(self):
+        faces = np.random.default_rng(0).uniform(size=(4, 12, 12, 1)).astype(np.float32)
+        space = eigenfaces.space(faces, 3, waves=9, seed=self.MEAN, spread=2.0)
+        points = jax.vmap(space.start)(jax.random.split(jax.random.key(0), 50))
+        self.assertEqual(points.shape, (50, 3 + 80))
+        self.assertBetween(np.std(points[:, 3:]), 1.9, 2.1)
+
+    def test_decodes_within_the_gray_levels_and_leaves_latents_alone(self):
+        space = eigenfaces.space(auxiliary(), 8)
+        point = 50 * np.random.default_rng(1).normal(size=8).astype(np.float32)
+        image = np.asarray(space.decode(point))
+        self.assertEqual((image.min(), image.max()), (0, 1))
+        np.testing.assert_array_equal(space.project(point), point)
+
+    @parameterized.parameters(0.0, 0.3, 2.0)
+    def test_the_prior_is_that_of_a_normal_density(self, prior):
+        space = eigenfaces.space(auxiliary(), 8, prior=prior)
+        one, other = np.random.default_rng(1).normal(size=(2, 8)).astype(np.float32)
+        log_density = jax.scipy.stats.norm.logpdf
+        expected = prior * (jnp.sum(log_density(other)) - jnp.sum(log_density(one)))
+        found = space.penalty(one, None) - space.penalty(other, None)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+    def test_too_few_faces_for_the_recipe_s_components(self):
+        with self.assertRaisesRegex(UserError, "components=60 .* 6 faces"):
+            eigenfaces.space(auxiliary(), 60)
 
 
 if __name__ == "__main__":

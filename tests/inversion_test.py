@@ -1,4 +1,6 @@
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +9,55 @@ import optax
 from absl.testing import absltest, parameterized
 
 from mia_jax import recognizer
-from mia_jax.attack import eigenfaces, inversion, losses, seeds
-from mia_jax.attack.inversion import Settings, StoppingRule
+from mia_jax.attack import filters, gradients, invert, losses, make_cases, restart_keys, seeds
+from mia_jax.attack.cases import Case
+from mia_jax.attack.generators import eigenfaces
+from mia_jax.attack.inversion import Attack, StoppingRule
+from mia_jax.attack.objectives import classification, clip_pixels
+from mia_jax.attack.spaces import Space, identity, no_penalty
 from mia_jax.recognizer.views import STILL, ViewRange
+from mia_jax.runtime.errors import UserError
 
 SHAPE, CLASSES = (4, 5, 1), 3
 PIXELS = 20
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-attack = jit(inversion.invert, static_argnames=("apply_fn", "settings"))
+
+
+class Settings(NamedTuple):
+    """The parts of an attack that a test chooses."""
+
+    optimizer: optax.GradientTransformation
+    iterations: int
+    loss: Callable = losses.infomax
+    decode: Callable = identity
+    project: Callable = clip_pixels
+    penalty: Callable = no_penalty
+    views: ViewRange = STILL
+    views_per_iteration: int = 1
+    stop: StoppingRule | None = None
+    gradient: Callable = gradients.exact
+    filter: Callable = filters.none
+
+
+def made(apply_fn, settings):
+    """Puts an attack together whose starting points are given with the cases."""
+    return Attack(
+        space=Space(None, settings.decode, settings.penalty, settings.project),
+        objective=classification(
+            apply_fn, settings.loss, settings.views, settings.views_per_iteration
+        ),
+        optimizer=settings.optimizer,
+        iterations=settings.iterations,
+        gradient=settings.gradient,
+        filter=settings.filter,
+        stop=settings.stop,
+    )
+
+
+@functools.partial(jit, static_argnames=("apply_fn", "settings"))
+def attack(apply_fn, params, start, targets, keys, settings):
+    return invert(params, Case(targets, keys, start=start), made(apply_fn, settings))
 
 
 def normal(seed, *shape):
@@ -273,12 +315,15 @@ class RestartsTest(parameterized.TestCase):
         @jit
         def run(identities, restarts):
             own = jax.vmap(
-                lambda identity, restart: inversion.restart_keys(
-                    jax.random.key(3), identity, restart[None]
-                )[0]
+                lambda identity, restart: restart_keys(jax.random.key(3), identity, restart[None])[
+                    0
+                ]
             )(identities, restarts)
-            start = seeds.uniform_noise(own, auxiliary)
-            return inversion.invert(layered, LAYERS, start, identities, own, settings)
+            start = functools.partial(seeds.uniform_noise, auxiliary=auxiliary)
+            how = made(layered, settings)
+            return invert(
+                LAYERS, Case(identities, own), how._replace(space=how.space._replace(start=start))
+            )
 
         def at(*pairs):
             return jax.tree.map(np.asarray, run(*np.transpose(pairs)))
@@ -298,28 +343,14 @@ class RestartsTest(parameterized.TestCase):
     def test_keys(self):
         key = jax.random.key(3)
         every = {
-            identity: np.asarray(
-                jax.random.key_data(inversion.restart_keys(key, identity, jnp.arange(4)))
-            )
+            identity: np.asarray(jax.random.key_data(restart_keys(key, identity, jnp.arange(4))))
             for identity in (0, 1, 2)
         }
         self.assertLen(np.unique(np.concatenate(list(every.values())), axis=0), 12)
-        later = inversion.restart_keys(key, jnp.array(2), jnp.array([3, 1]))
+        later = restart_keys(key, jnp.array(2), jnp.array([3, 1]))
         np.testing.assert_array_equal(jax.random.key_data(later), every[2][[3, 1]])
-        other = inversion.restart_keys(jax.random.key(4), 2, jnp.arange(4))
+        other = restart_keys(jax.random.key(4), 2, jnp.arange(4))
         self.assertFalse((jax.random.key_data(other) == every[2]).all(1).any())
-
-    @parameterized.parameters((2, 3, 3), (3, 2, 3), (3, 3, 2))
-    def test_refuses_different_lengths(self, images, targets, count):
-        with self.assertRaisesRegex(ValueError, f"of one length.* {images}, {targets} and {count}"):
-            inversion.invert(
-                linear,
-                normal(0, PIXELS, CLASSES),
-                uniform(0, images, *SHAPE),
-                jnp.zeros(targets, int),
-                keys(count),
-                Settings(optax.sgd(0.1), 1),
-            )
 
 
 class ConfidenceReachedTest(parameterized.TestCase):
@@ -603,7 +634,7 @@ class CostTest(parameterized.TestCase):
         (ViewRange(shift=0.1), 1, 1),
         (ViewRange(shift=0.1), 4, 4),
     )
-    def test_counts_the_images_whose_gradient_is_taken(self, views, count, images):
+    def test_as_many_images_as_views_are_shown(self, views, count, images):
         seen = set()
 
         def apply_fn(params, images):
@@ -611,15 +642,202 @@ class CostTest(parameterized.TestCase):
             return linear(params, images)
 
         settings = Settings(optax.sgd(0.1), iterations=7, views=views, views_per_iteration=count)
-        self.assertEqual(inversion.gradient_evaluations(settings), 7 * images)
-        jax.eval_shape(
-            lambda start, own: inversion.invert(
-                apply_fn, normal(0, PIXELS, CLASSES), start, jnp.zeros(2, int), own, settings
-            ),
-            uniform(0, 2, *SHAPE),
-            keys(2),
-        )
+        cases = Case(jnp.zeros(2, int), keys(2), start=uniform(0, 2, *SHAPE))
+        weights = normal(0, PIXELS, CLASSES)
+        jax.eval_shape(lambda cases: invert(weights, cases, made(apply_fn, settings)), cases)
         self.assertEqual(seen, {1, images})  # One where the clone is shown as it is.
+
+
+def halves(point):
+    """An image of a pytree of two points, either of which could not be an image alone."""
+    return clip_pixels(jnp.concatenate([point["top"], point["rest"][0]]) + 0.5)
+
+
+class CompositionTest(parameterized.TestCase):
+    """What is passed in is used, whatever it is."""
+
+    WEIGHTS = normal(0, PIXELS, CLASSES)
+
+    def run_linear(self, start, **how):
+        settings = Settings(**{"optimizer": optax.sgd(0.1), "iterations": 6} | how)
+        targets = np.arange(3)
+        return attack(linear, self.WEIGHTS, start, targets, keys(3), settings)
+
+    def test_points_may_be_any_pytree_and_are_not_clipped(self):
+        image = uniform(1, 3, *SHAPE)
+        point = {"top": image[:, :1] - 0.5, "rest": (image[:, 1:] - 0.5,)}
+        # Below 0 in places, where a projection onto images would stop it.
+        self.assertLess(point["top"].min(), 0)
+        free = {"project": identity, "optimizer": optax.adam(0.01)}
+        split = self.run_linear(point, decode=halves, **free)
+        whole = self.run_linear(image, decode=clip_pixels, **free)
+        for field in ("loss_trace", "last", "best", "images", "seeds"):
+            np.testing.assert_allclose(
+                getattr(split, field), getattr(whole, field), rtol=1e-5, atol=1e-6
+            )
+
+    def test_a_filter_knows_the_iteration_and_has_the_last_word(self):
+        """Adds 1/8 before the third update's point is used, and nothing else."""
+
+        def push(point, step):
+            return point + jnp.where(step.iteration == 3, step.iterations / 32, 0.0)
+
+        start = uniform(1, 3, *SHAPE, low=0.2, high=0.3)
+        standing = {"optimizer": optax.sgd(0.0), "iterations": 4}
+        found = self.run_linear(start, filter=push, **standing)
+        np.testing.assert_allclose(found.last, start + 0.125, rtol=1e-6)
+        before, after = (
+            -jax.nn.log_softmax(flat(image) @ self.WEIGHTS)[np.arange(3), np.arange(3)]
+            for image in (start, start + 0.125)
+        )
+        np.testing.assert_allclose(
+            found.loss_trace, np.stack([before, before, before, after], 1), rtol=1e-4
+        )
+
+    def test_a_gradient_function_of_losses_alone(self):
+        """Central differences never differentiate the model, and descend as the exact gradient."""
+
+        def differences(loss, point, key):
+            ways = jnp.eye(PIXELS).reshape(PIXELS, *SHAPE)
+
+            def slope(way):
+                ahead, behind = (loss(point + step * way, key)[0] for step in (0.01, -0.01))
+                return (ahead - behind) / 0.02
+
+            return loss(point, key), jnp.tensordot(jax.vmap(slope)(ways), ways, 1)
+
+        start = uniform(1, 3, *SHAPE, low=0.3, high=0.7)
+        exact, found = self.run_linear(start), self.run_linear(start, gradient=differences)
+        np.testing.assert_allclose(found.loss_trace, exact.loss_trace, rtol=1e-2)
+
+    @parameterized.named_parameters(
+        ("lbfgs", optax.lbfgs()),
+        ("polyak", optax.polyak_sgd(max_learning_rate=0.05)),
+        ("backtracking", optax.chain(optax.sgd(0.5), optax.scale_by_backtracking_linesearch(5))),
+        (
+            "plateau",
+            optax.chain(optax.adam(0.05), optax.contrib.reduce_on_plateau(patience=2)),
+        ),
+        ("schedule_free", optax.contrib.schedule_free_adamw(0.05)),
+        ("momentum", optax.sgd(0.02, momentum=0.9)),
+    )
+    def test_any_optimizer_descends(self, optimizer):
+        found = self.run_linear(uniform(1, 3, *SHAPE, low=0.4, high=0.6), optimizer=optimizer)
+        np.testing.assert_array_less(found.last_loss, found.loss_trace[:, 0])
+
+    def test_an_optimizer_that_asks_for_more_is_refused(self):
+        with self.assertRaisesRegex(
+            UserError, "optimizer cannot be used.*value, grad and value_fn"
+        ):
+            self.run_linear(
+                uniform(1, 3, *SHAPE),
+                optimizer=optax.GradientTransformationExtraArgs(
+                    lambda point: (), lambda grads, state, point, *, hessian, **_: (grads, state)
+                ),
+            )
+
+    def test_known_pixels_stay_and_are_shown_to_the_model(self):
+        start, known = uniform(1, 3, *SHAPE), uniform(2, 3, *SHAPE)
+        mask = uniform(3, 3, *SHAPE[:2], 1) > 0.5
+        how = made(linear, Settings(optax.sgd(0.1), 6))
+        cases = Case(np.arange(3), keys(3), known, mask, start)
+        found = invert(self.WEIGHTS, cases, how)
+        where = np.broadcast_to(mask, known.shape)
+        for images in (found.images, found.seeds, found.best, found.last):
+            np.testing.assert_array_equal(np.asarray(images)[where], known[where])
+        self.assertTrue((np.asarray(found.last)[~where] != start[~where]).any())
+        # The same as descending from the known pixels with the rest alone.
+        shown = jnp.where(mask, known, start)
+        logits = flat(shown) @ self.WEIGHTS
+        np.testing.assert_allclose(
+            found.loss_trace[:, 0],
+            -jax.nn.log_softmax(logits)[np.arange(3), np.arange(3)],
+            rtol=1e-5,
+        )
+
+    def test_arrays_within_an_attack_are_arguments(self):
+        """Another prior of the same shape is not compiled anew, and is not taken for the first."""
+        traced = []
+
+        def apply_fn(params, images):
+            traced.append(images.shape)
+            return linear(params, images)
+
+        optimizer = optax.sgd(0.1)
+
+        def decode(mean, point):
+            return clip_pixels(mean + point)
+
+        def run(mean):
+            space = Space(None, jax.tree_util.Partial(decode, mean), no_penalty, identity)
+            objective = classification(apply_fn, losses.infomax)
+            cases = Case(np.arange(3), keys(3), start=np.zeros((3, *SHAPE), np.float32))
+            return invert(self.WEIGHTS, cases, Attack(space, objective, optimizer, 3))
+
+        first = run(jnp.full(SHAPE, 0.2))
+        before = len(traced)
+        second = run(jnp.full(SHAPE, 0.7))
+        self.assertLen(traced, before + 1)  # The check of the classes looks at the shapes.
+        np.testing.assert_allclose(first.seeds, 0.2, rtol=1e-6)
+        np.testing.assert_allclose(second.seeds, 0.7, rtol=1e-6)
+
+
+class CasesTest(parameterized.TestCase):
+    WEIGHTS = normal(0, PIXELS, CLASSES)
+    HOW = made(linear, Settings(optax.sgd(0.1), 2))
+
+    def refuse(self, message, target, key=None, **rest):
+        target = np.asarray(target)
+        count = target.size
+        cases = Case(
+            target,
+            keys(count) if key is None else key,
+            start=uniform(0, count, *SHAPE),
+            **rest,
+        )
+        with self.assertRaisesRegex(UserError, message):
+            invert(self.WEIGHTS, cases, self.HOW)
+
+    @parameterized.parameters(3, 4, 100, -1)
+    def test_a_class_that_does_not_exist(self, target):
+        self.refuse(
+            f"target={target} is not one of the model's 3 classes: give 0 to 2", [0, target]
+        )
+
+    @parameterized.parameters(3, -1)
+    def test_under_jit_a_class_that_does_not_exist_is_loud(self, target):
+        run = jit(lambda cases: invert(self.WEIGHTS, cases, self.HOW))
+        found = run(Case(np.array([0, target]), keys(2), start=uniform(0, 2, *SHAPE)))
+        np.testing.assert_array_equal(np.isnan(found.target_score), [False, True])
+        np.testing.assert_array_equal(np.isnan(found.loss_trace[:, 0]), [False, True])
+
+    def test_a_scalar_target(self):
+        self.refuse(r"\[restarts\] integers, but is int.. of shape \(\)", 1)
+
+    def test_a_target_that_is_no_integer(self):
+        self.refuse(r"\[restarts\] integers, but is float", [1.0])
+
+    def test_different_lengths(self):
+        self.refuse("of one length.* 2 and", [0, 1], keys(3))
+
+    def test_a_mask_without_an_image(self):
+        self.refuse("known and cases.mask belong together", [0], mask=np.ones((1, *SHAPE), bool))
+
+    def test_known_pixels_of_another_shape(self):
+        image = np.zeros((1, 4, 6, 1), np.float32)
+        message = r"known must be .restarts, 4, 5, 1., but is .restarts, 4, 6, 1."
+        self.refuse(message, [0], known=image, mask=image > 0)
+
+    def test_one_person_s_cases(self):
+        known, mask = uniform(0, *SHAPE), uniform(1, *SHAPE) > 0.5
+        cases = make_cases(jax.random.key(3), 2, jnp.arange(4), known, mask)
+        np.testing.assert_array_equal(cases.target, [2] * 4)
+        np.testing.assert_array_equal(
+            jax.random.key_data(cases.key),
+            jax.random.key_data(restart_keys(jax.random.key(3), 2, jnp.arange(4))),
+        )
+        np.testing.assert_array_equal(cases.known, np.stack([known] * 4))
+        np.testing.assert_array_equal(cases.mask, np.stack([mask] * 4))
 
 
 if __name__ == "__main__":

@@ -1,114 +1,39 @@
+"""Tests of the report's page: whole, safe, and with every number where it belongs."""
+
 # ruff: noqa: RUF001 (the report prints en dashes)
+
 import base64
-import copy
+import dataclasses
 import html.parser
 import itertools
-import json
-import math
 import re
 
+import jinja2
+import judged
 import numpy as np
 import pytest
 
 from mia_jax import report
-from mia_jax.report import figures
+from mia_jax.evidence import results
+from mia_jax.report import page as page_module
+from mia_jax.report import primitives, sentences
+from mia_jax.runtime import records
 
 HOSTILE = '<script>alert("x")</script>'
-PNG = figures.image_png(np.zeros((2, 2, 1)))
+PNG = primitives.image_png(np.zeros((2, 2, 1)))
+SECONDS = {"train_target": 61.2, "train_evaluator": 12.34, "attack": 3790.0}
 
 
-def rates(rank1, spread=0.05):
-    def around(value):
-        return [max(0.0, value - spread), min(1.0, value + spread)]
-
-    figures_ = {
-        "rank1": rank1,
-        "rank5": 0.25 + 0.7 * rank1,
-        "rank10": 0.5 + 0.48 * rank1,
-        "cmc_area": 0.41 + 0.53 * rank1,
-        "mean_score": 0.03 + 0.83 * rank1,
-        "mean_target_score": 0.9 + 0.07 * rank1,
-    }
-    figures_ |= {f"{key}_interval": around(value) for key, value in figures_.items()}
-    return figures_ | {"cmc": np.linspace(rank1, 1, 14).tolist()}
+def render(evaluation, pictures=None):
+    if pictures is None:
+        pictures = dict.fromkeys(report.picture_names(evaluation), PNG)
+    return report.render(evaluation, SECONDS, pictures)
 
 
-def identity(rank1, exposure_rank, seed=0.06, others=0.013):
-    return rates(rank1) | {
-        "best_restart": 17,
-        "best_score": 0.9812,
-        "best_rank": 1,
-        "best_target_score": 0.9954,
-        "attacker_pick": 42,
-        "attacker_pick_score": 0.4321,
-        "attacker_pick_rank": 1 if rank1 > 0.5 else 6,
-        "attacker_pick_target_score": 0.9987,
-        "iterations_to_90": 131.5,
-        "iterations_to_99": None,
-        "psnr": 13.37,
-        "ssim": 0.318,
-        "feature_distance": 7.194,
-        "training_photographs": 8,
-        "exposure_rank": exposure_rank,
-        "null": {"seed": rates(seed), "others": rates(others)},
-    }
-
-
-def evaluation(low=0.31, middle=0.62, high=0.93, **changes):
-    """Three people, the least exposed first."""
-    mean = (low + middle + high) / 3
-    result = {
-        "identities": {
-            "s7": identity(low, 3),
-            "s3": identity(middle, 2),
-            "s12": identity(high, 1),
-        },
-        "mean": rates(mean)
-        | {"psnr": 14.41, "ssim": 0.331, "feature_distance": 6.871}
-        | {"null": {"seed": rates(0.071), "others": rates(0.017)}},
-        "ceiling": rates(0.957) | {"photographs": 70},
-        "chance": {"rank1": 1 / 14, "rank5": 5 / 14, "rank10": 10 / 14},
-        "classes": {"target": 22, "evaluator": 14},
-        "restarts": 100,
-        "held_out_accuracy": {
-            "target": 0.954,
-            "target_interval": [0.871, 0.985],
-            "evaluator": 0.971,
-            "evaluator_interval": [0.902, 0.992],
-            "photographs": {"target": 66, "evaluator": 70},
-        },
-        "recipe": {"name": "paper", "iterations": 2000, "loss": "least_squares", "jitter": False},
-        "cost": {
-            "iterations": 2000,
-            "gradient_evaluations": 600000,
-            "gradient_evaluations_per_restart": 2000,
-            "device": "TPU v4",
-        },
-        "seconds": {
-            "train_target": 61.2,
-            "train_evaluator": 12.34,
-            "attack": 3790.0,
-            "attack_per_person": 0.5,
-            "evaluate": None,
-        },
-        "versions": {"jax": "0.6.2"},
-        "commit": "3f9a1c0d9e2b47aa01c2",
-        "flags": {"restarts": 100, "targets": ["s7", "s3"], "tolerance": 0.25, "note": HOSTILE},
-        "dataset": {
-            "name": "ORL",
-            "credit": "AT&T",
-            "people": 40,
-            "photographs": 400,
-            "image_size": [128, 128, 1],
-            "auxiliary_people": 9,
-            "auxiliary_photographs": 90,
-        },
-    }
-    return result | changes
-
-
-def pictures(people=3):
-    return {name: PNG for name in [*report.PICTURES, *(f"clones_{i}" for i in range(people))]}
+def several():
+    """Two judges who disagree."""
+    strict = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(0.9))
+    return judged.evaluation(judged.judgement(), strict)
 
 
 class Page(html.parser.HTMLParser):
@@ -151,7 +76,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def page():
-    return Page(report.render(evaluation(), pictures()))
+    return Page(render(judged.evaluation()))
 
 
 def test_page_is_well_formed_and_self_contained(page):
@@ -163,21 +88,27 @@ def test_page_is_well_formed_and_self_contained(page):
         assert not any(name.startswith("on") for name in attributes), tag
         assert attributes.get("src", "data:").startswith("data:image/png;base64,"[:5])
         assert attributes.get("href", "#").startswith("#")
-    text = report.render(evaluation(), pictures())
+    text = render(judged.evaluation())
     assert not re.search(r"url\(|@import|https?://", text)
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
 
 
-def test_links_lead_to_sections(page):
-    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+@pytest.mark.parametrize("evaluation", [judged.evaluation(), several()])
+def test_links_lead_to_sections_and_sections_have_one_name(evaluation):
+    page = Page(render(evaluation))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
     assert {a["href"] for a in page.all("a")} <= {f"#{name}" for name in ids}
 
 
-def test_every_picture_is_embedded_with_its_own_alternative_text():
+@pytest.mark.parametrize("evaluation", [judged.evaluation(), several()])
+def test_every_picture_is_embedded_with_its_own_alternative_text(evaluation):
+    names = report.picture_names(evaluation)
     given = {
-        name: figures.image_png(np.full((1, 1, 1), place / 255))
-        for place, name in enumerate(pictures())
+        name: primitives.image_png(np.full((1, 1, 1), place / 255))
+        for place, name in enumerate(names)
     }
-    images = Page(report.render(evaluation(), given)).all("img")
+    images = Page(render(evaluation, given)).all("img")
     embedded = [base64.b64decode(image["src"].partition("base64,")[2]) for image in images]
     assert sorted(embedded) == sorted(given.values())
     assert all(len(image["alt"]) > 20 for image in images)
@@ -186,21 +117,29 @@ def test_every_picture_is_embedded_with_its_own_alternative_text():
     assert "s12" in images[clones]["alt"]
 
 
-def test_headings_do_not_skip_a_level(page):
+@pytest.mark.parametrize("evaluation", [judged.evaluation(), several()])
+def test_headings_do_not_skip_a_level(evaluation):
+    page = Page(render(evaluation))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
-@pytest.mark.parametrize("hostile", [HOSTILE, '"><img src=x onerror=y>', "{{ 7 * 7 }}", "a'b & c"])
+@pytest.mark.parametrize(
+    "hostile", [HOSTILE, '"><img src=x onerror=y>', "{{ 7 * 7 }}", "a'b & c", "s.1", "1", "None"]
+)
 def test_names_from_the_data_are_escaped(hostile):
-    data = evaluation()
-    data["identities"] = {hostile: data["identities"]["s12"]}
-    data["recipe"] = {hostile: hostile}
-    data["dataset"]["name"] = data["commit"] = hostile
-    page = Page(report.render(data, pictures(1)))
+    found = judged.judgement(people={hostile: judged.person(0.9, 1)})
+    evaluation = judged.evaluation(
+        dataset=results.DatasetFacts(hostile, hostile, 1, 1, (1, 1, 1), 1, 1),
+        provenance=results.Provenance({hostile: hostile}, hostile, False, {hostile: hostile}),
+        judges={hostile: found},
+        people={hostile: results.PersonFacts(8, 1, 2)},
+        recognizers={hostile: judged.recognizer(hostile, 3, 0.5)},
+    )
+    page = Page(render(evaluation))
     assert page.open == [] and not page.all("script")
-    assert len(page.all("img")) == len(pictures(1))
+    assert len(page.all("img")) == len(report.picture_names(evaluation))
     assert hostile in "".join(page.text)
 
 
@@ -209,24 +148,27 @@ def percent(value):
 
 
 def test_recognition_table_holds_every_number(page):
-    data = evaluation()
-    tables = [data["identities"]["s12"], data["identities"]["s3"], data["identities"]["s7"]]
-    tables.append(data["mean"])
+    found = judged.judgement()
+    parts = [found.people[name] for name in ("s12", "s3", "s7")]
     expected = [
-        row for part in tables for row in (part, part["null"]["seed"], part["null"]["others"])
+        row
+        for clones, controls in [
+            *((part.clones, part.controls) for part in parts),
+            (found.mean, found.controls),
+        ]
+        for row in (clones, controls.seeds, controls.mean_face, controls.others)
     ]
-    expected.append(data["ceiling"])
+    expected.append(found.ceiling)
     start = next(i for i, row in enumerate(page.rows) if row[0] == "person") + 1
     for row, part in zip(page.rows[start:], expected, strict=False):
         for cell, key in zip(row[1:4], ("rank1", "rank5", "rank10"), strict=True):
-            low, high = part[f"{key}_interval"]
-            assert cell == f"{percent(part[key])} {100 * low:.1f}–{percent(high)}"
+            value, (low, high) = getattr(part, key).value, getattr(part, key).interval
+            assert cell == f"{percent(value)} {100 * low:.1f}–{percent(high)}"
         for cell, key in zip(
             row[4:7], ("cmc_area", "mean_score", "mean_target_score"), strict=True
         ):
-            low, high = part[f"{key}_interval"]
-            assert cell.split()[0] == f"{part[key]:.3f}"
-            assert cell.split()[1].split("–")[1] == f"{high:.3f}"
+            assert cell.split()[0] == f"{getattr(part, key).value:.3f}"
+            assert cell.split()[1].split("–")[1] == f"{getattr(part, key).interval[1]:.3f}"
     assert page.rows[start + len(expected)][:4] == ["chance", "7.1%", "35.7%", "71.4%"]
 
 
@@ -235,24 +177,34 @@ def test_recognition_table_holds_every_number(page):
     [
         ["s12", "0.9954", "0.9812", "1", "17", "0.9987", "0.4321", "1", "42"],
         ["s7", "0.9954", "0.9812", "1", "17", "0.9987", "0.4321", "6", "42"],
-        ["s12", "13.37", "0.318", "7.194", "131.5", "–"],
-        ["mean", "14.41", "0.331", "6.871", "–", "–"],
-        ["target", "22", "95.4% 87.1–98.5%", "66", "1 min 01 s"],
-        ["evaluator", "14", "97.1% 90.2–99.2%", "70", "12.3 s"],
+        ["s12", "14.30 13.00–16.00", "0.411", "8.12 7.00–9.00", "131", "–"],
+        ["mean face", "13.37 13.00–16.00", "0.318", "7.19 7.00–9.00", "", ""],
+        ["mean", "13.99 13.00–16.00", "0.380", "7.81 7.00–9.00", "", ""],
+        ["target", "22", "95.4% 86.4–97.4%", "66", "22", "154", "1 min 01 s"],
+        ["evaluator", "14", "97.1% 88.1–99.1%", "66", "22", "154", "12.3 s"],
         ["gradient evaluations", "600,000"],
+        ["… for each restart", "2,000"],
         ["attack, all people", "1 h 03 min"],
-        ["attack, for each person", "0.5 s"],
         ["evaluation", "–"],
         ["targets", "s7, s3"],
         ["tolerance", "0.25"],
         ["jitter", "false"],
-        ["image_size", "128, 128, 1"],
+        ["stop_score", "–"],
+        ["image_shape", "128, 128, 1"],
         ["jax", "0.6.2"],
-        ["note", HOSTILE],
+        ["random_seed", "3"],
     ],
 )
 def test_tables_hold_scores_likeness_cost_and_settings(page, row):
     assert row in page.rows
+
+
+def test_every_likeness_has_its_controls_beside_it(page):
+    start = next(i for i, row in enumerate(page.rows) if row[0] == "person" and "PSNR" in row[1])
+    names = [row[0] for row in page.rows[start + 1 :][:17]]
+    beside = ["seeds, not attacked", "mean face", "clones of others"]
+    expected = ["s12", *beside, "s3", *beside, "s7", *beside, "mean", *beside]
+    assert names == [*expected, "ceiling 70 real photographs"]
 
 
 def test_people_stand_in_order_of_exposure(page):
@@ -260,163 +212,83 @@ def test_people_stand_in_order_of_exposure(page):
     assert names == ["s12", "s3", "s7"] * 3
 
 
-@pytest.mark.parametrize("lacking", ["seed", "cmc", "best_clones", "clones_2", "loss_traces"])
+def test_judges_stand_side_by_side():
+    evaluation = several()
+    page = Page(render(evaluation))
+    start = next(i for i, row in enumerate(page.rows) if row[0].startswith("judge"))
+    for row, (name, found) in zip(page.rows[start + 1 :], evaluation.judges.items(), strict=False):
+        shown = [cell.split()[0] for cell in row[:7]]
+        rates = [found.controls.seeds, found.controls.mean_face, found.controls.others]
+        values = [percent(rate.rank1.value) for rate in (found.mean, *rates)]
+        values += [percent(found.chance.rank1), percent(found.ceiling.rank1.value)]
+        assert shown == [name.split()[0], *values]
+        assert row[7] == (", ".join(found.shares) or "nothing")
+    text = "".join(page.text)
+    assert "The judge evaluator shares with the target the attacked people" in text
+    assert "The judge evaluator 1 shares nothing with the target." in text
+    headings = [row[3:5] for row in page.rows if row[0] == "person" and "PSNR" in row[1]]
+    assert [["evaluator" in cell for cell in row] for row in headings] == [[True, True]]
+    for picture in ("cmc_0", "cmc_1"):
+        assert picture in report.picture_names(evaluation)
+
+
+def test_one_person_alone_has_no_row_of_others():
+    alone = judged.judgement(
+        people={"s12": judged.person(0.9, 1, others=None)}, controls=judged.controls(others=None)
+    )
+    page = Page(render(judged.evaluation(alone)))
+    assert not [row for row in page.rows if row[0] == "clones of others"]
+    assert page.open == []
+
+
+def test_what_is_none_is_a_dash_and_nothing_else_is():
+    nothing = dict.fromkeys(("psnr", "ssim", "feature_distance"))
+    person = dataclasses.replace(judged.person(0.9, 1), clones=judged.rates(0.9, **nothing))
+    evaluation = judged.evaluation(
+        judged.judgement(people={"s12": person}),
+        people={"s12": results.PersonFacts(8, None, None)},
+        provenance=results.Provenance({}, None, None, {}),
+    )
+    page = Page(render(evaluation))
+    assert ["s12", "–", "–", "–", "–", "–"] in page.rows
+    text = "".join(page.text)
+    assert not re.search(r"\b(nan|None|null|Undefined)\b", text)
+    assert "Commit: –" in re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize(("clean", "said"), [(True, False), (False, True), (None, False)])
+def test_a_checkout_with_changes_says_so(clean, said):
+    facts = results.Provenance({}, "3f9a1c0d9e2b47aa01c2", clean, {})
+    text = "".join(Page(render(judged.evaluation(provenance=facts))).text)
+    assert ("with changes that are not committed" in text) is said
+
+
+def test_a_misspelled_name_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        page_module._template().environment.from_string("{{ result.rnak1 }}").render(
+            result=judged.rates(0.5)
+        )
+
+
+@pytest.mark.parametrize("lacking", ["seed", "cmc_0", "best_clones", "clones_2", "loss_traces"])
 def test_a_missing_picture_is_named(lacking):
-    given = pictures()
+    evaluation = judged.evaluation()
+    given = dict.fromkeys(report.picture_names(evaluation), PNG)
     del given[lacking]
     with pytest.raises(ValueError, match=f"lacks {lacking}"):
-        report.render(evaluation(), given)
+        render(evaluation, given)
 
 
-@pytest.mark.parametrize("lacking", ["identities", "mean", "ceiling"])
-def test_a_missing_required_part_is_named(lacking):
-    data = evaluation()
-    del data[lacking]
-    with pytest.raises(ValueError, match=lacking):
-        report.render(data, pictures())
-    with pytest.raises(ValueError, match=lacking):
-        report.summary(data)
+@pytest.mark.parametrize("evaluation", [judged.evaluation(), several()])
+def test_an_evaluation_read_back_from_its_file_gives_the_same_page(evaluation, tmp_path):
+    records.write(tmp_path / "evaluation.json", evaluation)
+    again = records.read(tmp_path / "evaluation.json", results.Evaluation)
+    assert render(again) == render(evaluation)
 
 
-def keys(tree, path=()):
-    """The paths of all keys of nested dictionaries."""
-    for key, value in tree.items():
-        yield (*path, key)
-        if isinstance(value, dict):
-            yield from keys(value, (*path, key))
-
-
-OPTIONAL = [
-    path for path in keys(evaluation()) if path not in {("identities",), ("mean",), ("ceiling",)}
-]
-
-
-@pytest.mark.parametrize("instead", ["absent", None, math.nan])
-def test_no_optional_part_is_needed(instead):
-    for path in OPTIONAL:
-        if path[0] == "identities" and (len(path) == 2 or path[1] != "s3"):
-            continue  # a person without figures is no person; one of them stands for all
-        data = evaluation()
-        parent = data
-        for key in path[:-1]:
-            parent = parent[key]
-        if instead == "absent":
-            del parent[path[-1]]
-        elif instead is not None and not isinstance(parent[path[-1]], float):
-            continue
-        else:
-            parent[path[-1]] = instead
-        page = Page(report.render(data, pictures()))
-        text = "".join(page.text)
-        assert page.open == [] and not re.search(r"\b(nan|None|null|Undefined)\b", text), path
-        assert "–" in text
-
-
-def test_only_the_required_parts_suffice():
-    data = {"identities": {"a": {"rank1": 0.5}}, "mean": {"rank1": 0.5}, "ceiling": {"rank1": 0.9}}
-    text = "".join(Page(report.render(data, pictures(1))).text)
-    assert "Inconclusive" in text and "A leak is measured" not in text
-
-
-def test_an_evaluation_read_back_from_json_gives_the_same_page():
-    data = evaluation()
-    before = copy.deepcopy(data)
-    text = report.render(data, pictures())
-    assert report.render(json.loads(json.dumps(data)), pictures()) == text
-    assert data == before
-
-
-@pytest.mark.parametrize(
-    "rates_, verdict, share",
-    [
-        ((0.31, 0.62, 0.93), "A leak is measured for all 3 people", "rebuilt all 3 people"),
-        ((0.05, 0.62, 0.93), "A leak is measured for 2 of 3 people", "rebuilt 2 of 3 people"),
-        ((0.02, 0.05, 0.08), "No leak is shown", "rebuilt none of 3 people"),
-    ],
-)
-def test_the_result_names_how_many_people_are_exposed(rates_, verdict, share):
-    data = evaluation(*rates_)
-    assert share in report.summary(data)[0]
-    assert verdict in "".join(Page(report.render(data, pictures())).text)
-
-
-def test_summary_of_a_high_leak():
-    text = " ".join(report.summary(evaluation()))
-    assert "s12, s3 and s7" in text
-    assert "all 300 clones" in text and "for 62%" in text and "chance is 1/14 = 7%" in text
-    assert "Most exposed: s12 (93% of the clones named right first" in text
-    assert "least exposed: s7 (31%" in text and "8 training photographs" in text
-    assert "7% of the time, clones aimed at somebody else 2%" in text
-    assert "70 real photographs" in text and "for 96%" in text
-    assert "named right first for 2 of 3 people" in text
-    assert "not the same as being recognized by a human" in text
-
-
-def test_summary_of_no_leak_claims_neither_a_leak_nor_safety():
-    sentences = report.summary(evaluation(0.02, 0.05, 0.08))
-    text = " ".join(sentences)
-    assert "does not prove the model safe" in sentences[0]
-    assert "Most exposed" not in text
-    assert "The highest rate is that of s12, 8%" in text
-
-
-@pytest.mark.parametrize("control", ["seed", "others"])
-def test_a_rate_that_a_control_reaches_too_is_no_leak(control):
-    data = evaluation()
-    data["identities"]["s12"]["null"][control] = rates(0.9)
-    assert "2 of 3 people" in report.summary(data)[0]
-    assert "s12" not in report.summary(data)[0]
-
-
-def test_a_rate_above_the_controls_but_not_above_chance_is_no_leak():
-    data = evaluation(classes={"target": 2, "evaluator": 2})  # chance is 50%
-    assert report.summary(data)[0].endswith(": s12 and s3.")
-
-
-@pytest.mark.parametrize("path", [("rank1_interval",), ("null",), ("null", "seed")])
-def test_nothing_is_claimed_without_intervals_or_controls(path):
-    data = evaluation()
-    parent = data["identities"]["s12"]
-    for key in path[:-1]:
-        parent = parent[key]
-    parent[path[-1]] = None
-    assert "rebuilt all 2 people" in report.summary(data)[0]
-    assert "Nothing is claimed for s12" in report.summary(data)[0]
-
-
-def test_a_weak_evaluator_does_not_clear_the_model():
-    data = evaluation(0.02, 0.05, 0.08, ceiling=rates(0.4) | {"photographs": 70})
-    assert "may hide a leak" in " ".join(report.summary(data))
-    assert "does not prove" not in report.summary(data)[0]
-    text = "".join(Page(report.render(data, pictures())).text)
-    assert "Inconclusive" in text and "No leak is shown" not in text
-
-
-def test_clones_that_beat_photographs_are_not_called_better_likenesses():
-    data = evaluation(0.97, 0.98, 0.99, ceiling=rates(0.8))
-    assert "does not make them better likenesses" in " ".join(report.summary(data))
-
-
-@pytest.mark.parametrize(
-    "rate, shown",
-    [(0.0, "for 0%"), (0.004, "for 0.4%"), (0.996, "for over 99%"), (1.0, "for 100%")],
-)
-def test_sentences_never_round_to_never_or_always(rate, shown):
-    data = evaluation()
-    data["mean"]["rank1"] = rate
-    assert shown in report.summary(data)[1]
-
-
-def test_summary_of_one_person():
-    data = evaluation()
-    data["identities"] = {"s12": data["identities"]["s12"]}
-    text = " ".join(report.summary(data))
-    assert "rebuilt the one person attacked well enough" in text and "least exposed" not in text
-
-
-def test_many_names_are_cut_short():
-    data = evaluation()
-    data["identities"] = {f"p{i}": identity(0.9, i + 1) for i in range(30)}
-    assert "p7 and 22 more" in report.summary(data)[0]
-    page = report.render(data, pictures(20))
+def test_many_people_are_cut_short():
+    people = {f"p{i}": judged.person(0.9, i + 1) for i in range(30)}
+    evaluation = judged.evaluation(judged.judgement(people=people))
+    assert "p7 and 22 more" in sentences.summary(evaluation)[0]
+    page = render(evaluation)
     assert page.count("<img ") == 25 and "20 most exposed of 30 people" in page

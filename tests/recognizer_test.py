@@ -7,6 +7,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from mia_jax import recognizer
+from mia_jax.runtime.errors import UserError
 
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
 QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
@@ -194,7 +195,7 @@ class RecognizerTest(parameterized.TestCase):
 
     @parameterized.parameters((15, 128), (128, 15), (1, 1))
     def test_refuses_images_too_small_to_pool_four_times(self, height, width):
-        with self.assertRaisesRegex(ValueError, f"{height}x{width} .* give at least 16x16"):
+        with self.assertRaisesRegex(UserError, f"{height}x{width} .* give at least 16x16"):
             recognizer.init(jax.random.key(0), 2, (height, width, 1))
 
 

@@ -18,7 +18,7 @@ jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_lev
 def run(make, auxiliary, restarts):
     """Makes the seeds of some restarts, given by number."""
     keys = jax.vmap(lambda restart: jax.random.fold_in(jax.random.key(0), restart))
-    return make(keys(jnp.array(restarts)), auxiliary)
+    return jax.vmap(make, (0, None))(keys(jnp.array(restarts)), auxiliary)
 
 
 def weights(height, width, restarts, **count):

@@ -6,8 +6,10 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 from unittest import mock
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,15 +19,16 @@ from jax.sharding import PartitionSpec
 from streamed import Streamed
 
 from mia_jax import recognizer
-from mia_jax.attack import inversion
-from mia_jax.recognizer import training
+from mia_jax.attack import inversion, losses, objectives, spaces
+from mia_jax.attack.cases import make_cases
+from mia_jax.recognizer import network, photographs, placement, training
 from mia_jax.recognizer.views import ViewRange
 from mia_jax.runtime import sharding
+from mia_jax.runtime.errors import UserError
 
 # Most of the time here is compilation; the second is LLVM's part, XLA's own passes still run.
 XLA_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 SHAPE, CLASSES, CHUNK, DEVICES = (16, 16, 1), 32, 2, 8
-SETTINGS = inversion.Settings(optax.sgd(1.0), iterations=3)
 TRAINING = training.Settings(batch_size=16, augmentation=ViewRange(brightness=0.1, noise=0.3))
 
 
@@ -41,28 +44,36 @@ def weights(classes=CLASSES):
     )
 
 
+def attack(faces):
+    """An attack as a recipe makes one: arrays and functions in one pytree."""
+    return inversion.Attack(
+        space=spaces.pixels(faces, lambda key, faces: faces[jax.random.randint(key, (), 0, 4)]),
+        objective=objectives.classification(recognizer.logits, losses.infomax),
+        optimizer=optax.sgd(1.0),
+        iterations=3,
+    )
+
+
 def chunk(shared, target, first):
     """A chunk of restarts of one person."""
-    params, faces = shared
-    restarts = first + jnp.arange(CHUNK)
-    keys = inversion.restart_keys(jax.random.key(0), target, restarts)
-    targets = jnp.full(CHUNK, target)
-    seeds = faces[restarts % len(faces)]
-    return inversion.invert(recognizer.logits, params, seeds, targets, keys, SETTINGS)
+    params, how = shared
+    cases = make_cases(jax.random.key(0), target, first + jnp.arange(CHUNK))
+    return inversion.invert(params, cases, how)
 
 
-def everywhere(mesh, params, faces, targets, firsts):
+def everywhere(mesh, params, how, targets, firsts):
     """Does all items on a mesh; returns the results in host memory, and the compiled program."""
-    shared = (sharding.place_recognizer(mesh, params), sharding.replicate(mesh, faces))
+    weights = sharding.place(mesh, params, placement.split_classes)
+    shared = (weights, sharding.replicate(mesh, how))
     run, width, rows = sharding.item_by_item(mesh, chunk), sharding.width(mesh), []
-    waves = [
+    groups = [
         [sharding.spread(mesh, some[first : first + width]) for some in (targets, firsts)]
         for first in range(0, len(targets), width)
     ]
-    compiled = run.lower(shared, *waves[0]).compile()
-    for wave in waves:
-        rows += [row for _, row in sharding.rows_here(compiled(shared, *wave))]
-    return jax.tree.map(lambda *each: np.stack(each), *rows), compiled.as_text()
+    compiled = run.lower(shared, *groups[0]).compile()
+    for group in groups:
+        rows += [row for _, row in sharding.rows_here(compiled(shared, *group))]
+    return jax.tree.map(lambda *each: np.stack(each), *rows), compiled.compiled.as_text()
 
 
 def compare(one, other):
@@ -81,14 +92,14 @@ def check_attack():
     faces = random.random((4, *SHAPE), np.float32)
     targets, firsts = random.integers(0, CLASSES, DEVICES), 2 * np.arange(DEVICES)
     params = weights()
-    alone = jax.jit(chunk)
-    shared = jax.tree.map(jnp.asarray, (params, faces))
+    alone, how = equinox.filter_jit(chunk), attack(faces)
+    shared = (jax.tree.map(jnp.asarray, params), how)
     rows = [alone(shared, *item) for item in zip(targets, firsts, strict=True)]
     expected = jax.tree.map(lambda *each: np.stack(each), *rows)
     found = {"moved": float(np.abs(expected.images - expected.seeds).max())}
     for shards in (1, 2, 4):
         mesh = sharding.make_mesh(shards)
-        results, program = everywhere(mesh, params, faces, targets, firsts)
+        results, program = everywhere(mesh, params, how, targets, firsts)
         found[str(shards)] = {
             **compare(results, expected),
             "whole_last_layer_in_program": f"f32[1024,{CLASSES}]" in program,
@@ -101,7 +112,7 @@ def check_placement():
     params, found = weights(), {}
     for shards in (1, 2, 4):
         mesh = sharding.make_mesh(shards)
-        placed = sharding.place_recognizer(mesh, params)
+        placed = sharding.place(mesh, params, placement.split_classes)
         kernel, bias = placed["L7"]["kernel"], placed["L7"]["bias"]
         found[str(shards)] = {
             "width": sharding.width(mesh),
@@ -157,21 +168,21 @@ def check_rows():
     return found
 
 
-def photographs(count=20):
+def draw_photographs(count=20):
     random = np.random.default_rng(2)
     images = random.random((count, *SHAPE), np.float32)
     labels = (np.arange(count) % CLASSES).astype(np.int32)
-    return training.Photographs(images, random.permutation(count), labels)
+    return photographs.Photographs(images, random.permutation(count), labels)
 
 
 def started():
-    with mock.patch.object(recognizer, "init", return_value=weights()):
-        return jax.tree.map(jnp.copy, training.start(jax.random.key(0), CLASSES, SHAPE, 1e-3))
+    with mock.patch.object(network, "init", return_value=weights()):
+        return jax.tree.map(jnp.copy, training.start(jax.random.key(0), CLASSES, SHAPE))
 
 
 def check_training():
     """Takes three steps on one device and on all, from photographs in memory and streamed."""
-    memory = photographs()
+    memory = draw_photographs()
     streamed = memory._replace(images=Streamed(memory.images))
     alone, all_devices = sharding.make_mesh(devices=jax.devices()[:1]), sharding.make_mesh()
     ends, shown, found = {}, {}, {}
@@ -180,11 +191,12 @@ def check_training():
         ("memory", all_devices, memory),
         ("streamed", all_devices, streamed),
     ):
-        batch = training.batches(source, TRAINING.batch_size, seed=3, mesh=mesh)
-        state, losses = sharding.place_training(mesh, started()), []
+        batches = photographs.batches(source, TRAINING.batch_size, seed=3, mesh=mesh)
+        rule = placement.split_units(sharding.width(mesh))
+        state, losses = sharding.place(mesh, started(), rule), []
         key = jax.random.key(4)
         for step in range(3):
-            images, labels = batch(step)
+            images, labels = batches.read(step)
             found[f"{name}_rows"] = sorted({s.data.shape[0] for s in images.addressable_shards})
             shown.setdefault(name, []).append((np.asarray(images), np.asarray(labels)))
             state, loss = training.train_step(state, images, labels, key, TRAINING, mesh)
@@ -192,15 +204,19 @@ def check_training():
         whole = sharding.gather(mesh, state.params)
         ends[name] = jax.tree.map(np.asarray, ({"params": whole}, np.array(losses)))
         found[f"{name}_kernels"] = {
-            layer: state.optimizer[0].mu[layer]["kernel"].addressable_data(0).shape
+            layer: state.optimizer.mu[layer]["kernel"].addressable_data(0).shape
             for layer in ("L4", "L5", "L6", "L7")
         }
 
     def furthest(one, other):
-        away = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, other)
+        # Adam makes as large a step of a gradient that is next to nothing as of any other, so that
+        # rounding may show in one weight of a hundred thousand; elsewhere the quantile is the most.
+        most = functools.partial(np.quantile, q=1 - 1e-5, method="higher")
+        away = jax.tree.map(lambda a, b: float(most(np.abs(a - b))), one, other)
         return max(jax.tree.leaves(away))
 
-    placed = sharding.place_training(sharding.make_mesh(devices=jax.devices()[:3]), weights())
+    three = sharding.make_mesh(devices=jax.devices()[:3])
+    placed = sharding.place(three, weights(), placement.split_units(3))
     found["whole_on_three"] = all(
         leaf.sharding.is_fully_replicated and len(leaf.addressable_shards) == 3
         for leaf in jax.tree.leaves(placed)
@@ -214,23 +230,31 @@ def check_training():
 
 
 def message(function, *arguments):
-    """Returns what a ValueError says."""
+    """Returns what a UserError says."""
     try:
         function(*arguments)
-    except ValueError as error:
+    except UserError as error:
         return str(error)
     return None
 
 
 def check_refusals():
-    batches = functools.partial(training.batches, seed=0, mesh=sharding.make_mesh())
+    batches = functools.partial(photographs.batches, seed=0, mesh=sharding.make_mesh())
     return {
         "three": message(sharding.make_mesh, 3),
         "none": message(sharding.make_mesh, 0),
         "sixteen": message(sharding.make_mesh, 16),
-        "classes": message(sharding.place_recognizer, sharding.make_mesh(4), weights(30)),
-        "batch": message(batches, photographs(), 12),
-        "few": message(batches, photographs(5), 16),
+        "classes": message(
+            sharding.place, sharding.make_mesh(4), weights(30), placement.split_classes
+        ),
+        "rows": message(
+            sharding.place,
+            sharding.make_mesh(2),
+            {"layers": [np.ones((8, 6))]},
+            lambda _: PartitionSpec(None, (sharding.ITEMS, sharding.CLASSES)),
+        ),
+        "batch": message(batches, draw_photographs(), 12),
+        "few": message(batches, draw_photographs(5), 16),
     }
 
 
@@ -336,7 +360,12 @@ class EightDevicesTest(parameterized.TestCase):
         self.assertIn("class_shards=0 does not divide", said["none"])
         self.assertIn("class_shards=16 does not divide", said["sixteen"])
         self.assertEqual(
-            said["classes"], "class_shards=4 does not divide the recognizer's 30 classes"
+            said["classes"],
+            "L7/bias of shape (30,) does not divide over 4 devices: give a number that divides 30",
+        )
+        self.assertEqual(
+            said["rows"],
+            "layers/0 of shape (8, 6) does not divide over 8 devices: give a number that divides 6",
         )
         self.assertIn("batch_size=12 does not divide over 8 devices", said["batch"])
         self.assertIn("5 photographs are too few to train on 8 devices", said["few"])
@@ -353,6 +382,45 @@ class OneDeviceTest(parameterized.TestCase):
         )
         self.assertEqual((row, int(next_one)), (0, 6))
         np.testing.assert_array_equal(product, shared @ one[0])
+
+    def test_functions_among_the_leaves_are_compiled_in(self):
+        mesh = sharding.make_mesh(devices=jax.devices()[:1])
+        traced = []
+
+        def scaled(shared, item):
+            traced.append(shared)
+            return shared["activation"](shared["weights"]["kernel"] * item) * shared["times"]
+
+        shared = {"activation": jnp.tanh, "weights": {"kernel": np.arange(3.0)}, "times": 2}
+        run = sharding.item_by_item(mesh, scaled)
+        for placed in (
+            sharding.replicate(mesh, shared),
+            sharding.place(mesh, shared, lambda _: PartitionSpec()),
+            shared,  # numpy arrays count as arrays.
+        ):
+            self.assertIs(placed["activation"], jnp.tanh)
+            self.assertEqual(placed["times"], 2)
+            for item in (1.0, 3.0):
+                result = run(placed, sharding.spread(mesh, np.array([item])))
+                np.testing.assert_allclose(result[0], 2 * np.tanh(np.arange(3) * item), rtol=1e-6)
+        self.assertLessEqual(len(traced), 2)  # Once for what is placed, once for what is not.
+        self.assertTrue(all(isinstance(t["weights"]["kernel"], jax.core.Tracer) for t in traced))
+        found = sharding.gather(mesh, sharding.replicate(mesh, shared))
+        self.assertIs(found["activation"], jnp.tanh)
+
+    def test_a_rule_sees_the_names_on_the_path(self):
+        class State(NamedTuple):
+            params: dict
+            memory: tuple
+
+        seen = []
+        mesh = sharding.make_mesh(devices=jax.devices()[:1])
+        state = State({"L7": {"kernel": np.ones((2, 3))}}, (np.ones(2), jnp.tanh))
+        placed = sharding.place(mesh, state, lambda names: seen.append(names) or PartitionSpec())
+        self.assertEqual(seen, [("params", "L7", "kernel"), ("memory", "0")])
+        self.assertIsInstance(placed, State)
+        np.testing.assert_array_equal(placed.params["L7"]["kernel"], np.ones((2, 3)))
+        self.assertIs(placed.memory[1], jnp.tanh)
 
     def test_one_process_agrees_with_itself(self):
         values = np.array([True, False, True])

@@ -3,10 +3,11 @@ import math
 import os
 import pathlib
 import resource
-import shutil
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
-from typing import NamedTuple
 from unittest import mock
 
 import hypothesis
@@ -17,80 +18,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from mia_jax.runtime import storage
-
-PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- "
+from mia_jax.runtime.errors import MissingError, UserError
 
 
 class StorageTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.root = pathlib.Path(temporary.name)
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def names(self, directory=None):
         return sorted(path.name for path in (directory or self.root).iterdir())
-
-
-class FileNameTest(parameterized.TestCase):
-    @hypothesis.given(st.text(PLAIN, min_size=1))
-    def test_plain_names_stay_as_they_are(self, name):
-        self.assertEqual(storage.file_name(name), name)
-
-    @parameterized.parameters(
-        ("George W. Bush", "George W. Bush"),
-        ("s01", "s01"),
-        (".", "%2E"),
-        ("..", "%2E%2E"),
-        ("../etc/passwd", "%2E%2E%2Fetc%2Fpasswd"),
-        (".hidden.npz", "%2Ehidden%2Enpz"),
-        ("a/b\\c", "a%2Fb%5Cc"),
-        ("100%", "100%25"),
-        ("Zoë", "Zo%C3%AB"),
-        ("a\0b\n", "a%00b%0A"),
-    )
-    def test_golden(self, name, expected):
-        self.assertEqual(storage.file_name(name), expected)
-
-    @hypothesis.given(st.text("./\\%2E5a~:*\0é", max_size=6) | st.text(max_size=20))
-    @hypothesis.example(".")
-    @hypothesis.example("..")
-    def test_is_safe(self, name):
-        found = storage.file_name(name)
-        self.assertFalse(found.startswith("."))
-        self.assertEmpty(set(found) & set('/\\\0:*?"<>|\n'))
-        self.assertTrue(found.isascii())
-
-    @hypothesis.given(
-        *[st.lists(st.sampled_from([".", "/", "%", "2", "E", "F", "a"]), max_size=5)] * 2
-    )
-    @hypothesis.settings(max_examples=300)
-    def test_different_names_have_different_files(self, one, other):
-        one, other = "".join(one), "".join(other)
-        self.assertEqual(storage.file_name(one) == storage.file_name(other), one == other)
-
-
-class WorkDirectoryTest(StorageTest):
-    def test_everything_lies_below_the_root(self):
-        workdir = storage.WorkDirectory(self.root / "runs")
-        paths = [
-            workdir.protocol,
-            workdir.recognizer("target"),
-            workdir.recognizer("evaluator"),
-            workdir.clones_of("../s1"),
-            workdir.clones_of("s1"),
-            workdir.evaluation,
-            workdir.figures,
-            workdir.report,
-        ]
-        self.assertLen(set(paths), len(paths))
-        for path in paths:
-            self.assertIn(self.root / "runs", path.resolve().parents)
-        self.assertEqual(workdir.clones_of("../s1").parent, workdir.clones)
-
-    def test_is_where_it_was_named_wherever_the_process_goes(self):
-        workdir = storage.WorkDirectory("runs/orl")
-        self.assertEqual(workdir.root, pathlib.Path.cwd() / "runs" / "orl")
 
 
 class WritingTest(StorageTest):
@@ -138,6 +75,40 @@ class WritingTest(StorageTest):
             storage.check_writable(self.root / "file" / "below")
 
 
+class CleanTest(StorageTest):
+    def test_removes_what_a_killed_run_left_and_nothing_else(self):
+        killed = (
+            "import os, pathlib, signal, sys\n"
+            "from mia_jax.runtime import storage\n"
+            "with storage._whole(pathlib.Path(sys.argv[1])) as file:\n"
+            "    file.write(b'half')\n"
+            "    file.flush()\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        for path in (self.root / "a.npz", self.root / "clones" / "parts" / "b.npz"):
+            done = subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
+            self.assertEqual(done.returncode, -signal.SIGKILL)
+            (left,) = path.parent.glob(".writing-*")
+            self.assertEqual(left.read_bytes(), b"half")
+        storage.write_bytes(self.root / "clones" / "whole", b"whole")
+        (self.root / ".writing-directory").mkdir()
+        storage.clean(self.root)
+        self.assertEqual(self.names(), [".writing-directory", "clones"])
+        self.assertEqual(self.names(self.root / "clones"), ["parts", "whole"])
+        self.assertEqual(self.names(self.root / "clones" / "parts"), [])
+
+    def test_leaves_a_living_run_its_file(self):
+        with storage._whole(self.root / "a") as file:
+            file.write(b"new")
+            storage.clean(self.root)
+            self.assertLen(self.names(), 1)
+        self.assertEqual((self.root / "a").read_bytes(), b"new")
+
+    def test_there_need_be_nothing(self):
+        storage.clean(self.root / "none")
+        self.assertEqual(self.names(), [])
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -166,11 +137,11 @@ class JsonTest(StorageTest):
     def test_damaged(self, content):
         path = self.root / "a.json"
         path.write_bytes(content)
-        with self.assertRaisesRegex(ValueError, r"a\.json is not readable JSON .* delete it"):
+        with self.assertRaisesRegex(UserError, r"a\.json is not readable JSON .* delete it"):
             storage.read_json(path)
 
     def test_missing(self):
-        with self.assertRaisesRegex(FileNotFoundError, "none.json"):
+        with self.assertRaisesRegex(MissingError, "none.json"):
             storage.read_json(self.root / "none.json")
 
 
@@ -207,7 +178,7 @@ class ArraysTest(StorageTest):
         trap = self.root / "sprung"
         path = self.root / "a.npz"
         np.savez(path, a=np.array([Trap()], dtype=object))
-        with self.assertRaisesRegex(ValueError, r"a\.npz cannot be read .* delete it"):
+        with self.assertRaisesRegex(UserError, r"a\.npz cannot be read .* delete it"):
             storage.read_arrays(path)
         self.assertFalse(trap.exists())
 
@@ -232,16 +203,16 @@ class ArraysTest(StorageTest):
                     "text": b"hello",
                 }[how]
             )
-        with self.assertRaisesRegex(ValueError, r"a\.npz cannot be read \(.*\): delete it"):
+        with self.assertRaisesRegex(UserError, r"a\.npz cannot be read \(.*\): delete it"):
             storage.read_arrays(path, ["a"])
 
     def test_names_the_array_that_is_not_there(self):
         storage.write_arrays(self.root / "a.npz", {"a": np.ones(2)})
-        with self.assertRaisesRegex(ValueError, "images"):
+        with self.assertRaisesRegex(UserError, "images"):
             storage.read_arrays(self.root / "a.npz", ["a", "images"])
 
     def test_missing(self):
-        with self.assertRaisesRegex(FileNotFoundError, "none.npz"):
+        with self.assertRaisesRegex(MissingError, "none.npz"):
             storage.read_arrays(self.root / "none.npz")
 
 
@@ -307,7 +278,7 @@ class MapArrayTest(StorageTest):
         np.testing.assert_array_equal(found, USED["clones"])
 
     def assert_refused(self, name, words):
-        with self.assertRaises(ValueError) as caught:
+        with self.assertRaises(UserError) as caught:
             storage.map_array(self.path, name)
         message = str(caught.exception)
         self.assertRegex(message, r"a\.npz cannot be read \(.+\): delete it to redo it$")
@@ -347,13 +318,13 @@ class MapArrayTest(StorageTest):
             )
         self.assert_refused("a", "")
         if how != "header":
-            with self.assertRaisesRegex(ValueError, r"a\.npz cannot be read \(.+\): delete it"):
+            with self.assertRaisesRegex(UserError, r"a\.npz cannot be read \(.+\): delete it"):
                 storage.names_of(self.path)
 
     def test_missing(self):
-        with self.assertRaisesRegex(FileNotFoundError, "a.npz"):
+        with self.assertRaisesRegex(MissingError, "a.npz"):
             storage.map_array(self.path, "a")
-        with self.assertRaisesRegex(FileNotFoundError, "a.npz"):
+        with self.assertRaisesRegex(MissingError, "a.npz"):
             storage.names_of(self.path)
 
 
@@ -400,7 +371,7 @@ class JoinArraysTest(StorageTest):
             self.assertIn(row, content)
             paths[1].write_bytes(content.replace(row, bytes(len(row))))
         path = self.root / "joined" / "a.npz"
-        expected = FileNotFoundError if how == "missing" else ValueError
+        expected = MissingError if how == "missing" else UserError
         with self.assertRaisesRegex(expected, r"1\.npz"):
             storage.join_arrays(path, paths, self.ROWS, self.COMMON)
         self.assertEqual(self.names(path.parent), [])
@@ -450,105 +421,6 @@ class TableTest(StorageTest):
 
     def test_missing_has_no_rows(self):
         self.assertEqual(storage.read_table(self.root / "none.csv"), [])
-
-
-class Training(NamedTuple):
-    step: jax.Array
-    params: dict
-    optimizer: tuple
-
-
-def tree(fill=1.0, classes=4):
-    params = {
-        "L6": {"kernel": jax.numpy.full((3, 2), fill), "bias": jax.numpy.arange(2.0)},
-        "L7": {"kernel": jax.numpy.full((2, classes), -fill), "bias": jax.numpy.ones(classes)},
-    }
-    return Training(jax.numpy.int32(3), params, ((params, jax.numpy.int32(7)), None))
-
-
-class CheckpointTest(StorageTest):
-    def setUp(self):
-        super().setUp()
-        self.directory = self.root / "checkpoint"
-
-    def assert_trees_equal(self, found, expected):
-        self.assertEqual(jax.tree.structure(found), jax.tree.structure(expected))
-        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_array_equal(one, other)
-            self.assertEqual(one.dtype, other.dtype)
-
-    def test_round_trip_of_weights(self):
-        storage.save_checkpoint(self.directory, tree().params)
-        self.assert_trees_equal(
-            storage.restore_checkpoint(self.directory, tree(0.0).params), tree().params
-        )
-        shapes = jax.eval_shape(lambda: tree().params)
-        self.assert_trees_equal(storage.restore_checkpoint(self.directory, shapes), tree().params)
-
-    def test_round_trip_of_a_training_in_its_named_tuples(self):
-        storage.save_checkpoint(self.directory, tree())
-        self.assert_trees_equal(storage.restore_checkpoint(self.directory, tree(0.0)), tree())
-
-    def test_replaces_what_was_there(self):
-        storage.save_checkpoint(self.directory, tree(5.0))
-        storage.save_checkpoint(self.directory, tree(6.0).params)
-        found = storage.restore_checkpoint(self.directory, tree().params)
-        self.assert_trees_equal(found, tree(6.0).params)
-        self.assertEqual(self.names(), ["checkpoint"])
-
-    def test_names_what_does_not_fit(self):
-        storage.save_checkpoint(self.directory, tree().params)
-        with self.assertRaisesRegex(
-            ValueError,
-            r"checkpoint does not fit the model: L7/bias has the shape \(4,\) there, and \(5,\) is",
-        ):
-            storage.restore_checkpoint(self.directory, tree(classes=5).params)
-        fewer = {"L6": tree().params["L6"]}
-        with self.assertRaisesRegex(ValueError, r"L7/bias has the shape \(4,\) there, and None"):
-            storage.restore_checkpoint(self.directory, fewer)
-        more = tree().params | {"L8": {"bias": jax.numpy.ones(2)}}
-        with self.assertRaisesRegex(ValueError, r"L8/bias has the shape None there, and \(2,\)"):
-            storage.restore_checkpoint(self.directory, more)
-        with self.assertRaisesRegex(ValueError, "does not fit the model"):
-            storage.restore_checkpoint(self.directory, tree())
-
-    def test_missing(self):
-        with self.assertRaisesRegex(FileNotFoundError, "checkpoint holds no checkpoint"):
-            storage.restore_checkpoint(self.directory, tree())
-
-    def test_damaged(self):
-        self.directory.mkdir()
-        (self.directory / "readme.txt").write_text("not one")
-        with self.assertRaisesRegex(ValueError, "is not a readable checkpoint: delete it"):
-            storage.restore_checkpoint(self.directory, tree())
-        # Data that are gone, though what describes them is still there.
-        storage.save_checkpoint(self.directory, {"a": jax.numpy.arange(3000.0)})
-        data = max(self.directory.rglob("*"), key=lambda path: path.stat().st_size)
-        data.unlink()
-        with self.assertRaisesRegex(ValueError, "is not a readable checkpoint: delete it"):
-            storage.restore_checkpoint(self.directory, {"a": jax.numpy.zeros(3000)})
-
-    def test_steps(self):
-        home = self.root / "training"
-        self.assertEqual(storage.steps_of(home), [])
-        for step in (25, 100, 1000):
-            storage.save_step(home, step, {"a": jax.numpy.full(2, step)})
-            (last,) = storage.steps_of(home)
-            self.assertEqual(int(last.name), step)
-            found = storage.restore_checkpoint(last, {"a": jax.numpy.zeros(2, int)})
-            np.testing.assert_array_equal(found["a"], [step, step])
-
-    def test_steps_survive_an_interruption(self):
-        home = self.root / "training"
-        storage.save_step(home, 5, {"a": jax.numpy.ones(2)})
-        unfinished = home / "00000010.orbax-checkpoint-tmp"
-        shutil.copytree(home / "00000005", unfinished)
-        self.assertEqual(storage.steps_of(home), [home / "00000005"])
-        # Interrupted after the new one was whole, before the old one was gone.
-        shutil.copytree(home / "00000005", home / "00000015")
-        self.assertEqual(storage.steps_of(home)[-1], home / "00000015")
-        storage.save_step(home, 20, {"a": jax.numpy.ones(2)})
-        self.assertEqual(self.names(home), ["00000020"])
 
 
 if __name__ == "__main__":

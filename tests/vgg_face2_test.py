@@ -16,6 +16,7 @@ from tensorflow_datasets.core import shuffle
 
 from mia_jax import faces
 from mia_jax.faces import vgg_face2
+from mia_jax.runtime.errors import MissingError, UserError
 
 WIDTH, HEIGHT = 100, 80
 TRAIN = ("n000002/0001_01", "n000002/0002_01", "n000010/0001_02", "n000002/0003_01")
@@ -245,7 +246,7 @@ class VggFace2Test(parameterized.TestCase):
         with (
             mock.patch.object(shuffle, "MAX_MEM_BUFFER_SIZE", 1000),
             mock.patch.dict(sys.modules, tensorflow=None),
-            self.assertRaisesRegex(FileNotFoundError, r"vgg_face2.*mia_jax\[prepare\]"),
+            self.assertRaisesRegex(MissingError, r"vgg_face2.*mia_jax\[prepare\]"),
         ):
             faces.load_tfds("vgg_face2", data_dir=self.data_dir, download=True)
 
@@ -253,15 +254,13 @@ class VggFace2Test(parameterized.TestCase):
     def test_missing_archive(self, name):
         self.write()
         (self.manual / name).unlink()
-        with self.assertRaisesRegex(
-            FileNotFoundError, f"needs {name}, fetched by hand, in .*manual"
-        ):
+        with self.assertRaisesRegex(MissingError, f"needs {name}, fetched by hand, in .*manual"):
             self.prepare()
 
     def test_missing_manual_directory(self):
         with self.assertRaisesRegex(
-            FileNotFoundError,
-            "needs vggface2_train.tar.gz.* by hand. Manual dir.*does not exist or is empty.$",
+            MissingError,
+            "needs vggface2_train.tar.gz.* by hand: Manual dir.*does not exist or is empty$",
         ):
             self.prepare()
 
@@ -271,20 +270,20 @@ class VggFace2Test(parameterized.TestCase):
         archive = self.manual / name
         content = archive.read_bytes()
         archive.write_bytes(content[: int(kept * len(content))])
-        with self.assertRaisesRegex(ValueError, f"{name} is damaged or incomplete"):
+        with self.assertRaisesRegex(UserError, f"{name} is damaged or incomplete"):
             self.prepare()
 
     def test_archive_that_is_none(self):
         self.write()
         (self.manual / "vggface2_test.tar.gz").write_bytes(b"<html>Not Found</html>")
-        with self.assertRaisesRegex(ValueError, "vggface2_test.tar.gz is damaged"):
+        with self.assertRaisesRegex(UserError, "vggface2_test.tar.gz is damaged"):
             self.prepare()
 
     def test_archive_of_another_layout(self):
         self.write()
         members = [(f"faces/{path}", content) for path, content in photographs("train", TRAIN)]
         write_tar(self.manual / "vggface2_train.tar.gz", members)
-        with self.assertRaisesRegex(ValueError, "train.tar.gz has no readable photograph named"):
+        with self.assertRaisesRegex(UserError, "train.tar.gz has no readable photograph named"):
             self.prepare()
 
     @parameterized.parameters(
@@ -294,7 +293,7 @@ class VggFace2Test(parameterized.TestCase):
     def test_bad_boxes(self, members, message):
         self.write()
         write_tar(self.manual / "bb_landmark.tar.gz", members)
-        with self.assertRaisesRegex(ValueError, message):
+        with self.assertRaisesRegex(UserError, message):
             self.prepare()
 
     @parameterized.parameters(4 * 2**30, 0)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,16 @@ from jax.test_util import check_grads
 from mia_jax.recognizer.views import STILL, ViewRange, affine, random_view
 
 HEIGHT, WIDTH = 8, 6
-EVERYTHING = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5, brightness=0.2)
+EVERYTHING = ViewRange(
+    rotation=15,
+    scale=0.2,
+    shift=0.1,
+    flip=0.5,
+    shear=0.1,
+    brightness=0.2,
+    contrast=0.3,
+    light=0.2,
+)
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 affine = jit(affine)
@@ -163,8 +173,45 @@ class RandomViewTest(parameterized.TestCase):
         self.assertBetween(np.abs(determinants).min(), 1.2**-2 - 1e-4, 1)
         self.assertBetween(np.abs(determinants).max(), 1, 0.8**-2 + 1e-4)
 
+    def test_shear_slants_and_stretches_within_the_limit(self):
+        found = maps(ViewRange(shear=0.1))
+        np.testing.assert_allclose(found[:, :, 2], 0, atol=1e-5)
+        slant = found[:, [0, 1], [1, 0]]
+        stretch = found[:, [0, 1], [0, 1]] - 1
+        for values in (slant[:, 0], slant[:, 1], stretch[:, 0]):
+            self.assertBetween(values.min(), -0.1 - 1e-4, -0.08)
+            self.assertBetween(values.max(), 0.08, 0.1 + 1e-4)
+        np.testing.assert_allclose(stretch[:, 0], -stretch[:, 1], atol=1e-5)
+        self.assertLess(np.abs(np.corrcoef(slant.T)[0, 1]), 0.6)
+
+    def test_contrast_changes_the_deviations_from_the_mean_gray_level(self):
+        found = np.asarray(views(face(), ViewRange(contrast=0.3)))
+        np.testing.assert_allclose(found.mean((1, 2, 3)), face().mean(), atol=1e-5)
+        factors = np.log(found.std((1, 2, 3)) / face().std())
+        self.assertBetween(factors.min(), -0.3 - 1e-4, -0.22)
+        self.assertBetween(factors.max(), 0.22, 0.3 + 1e-4)
+        expected = (face() - face().mean()) * np.exp(factors)[:, None, None, None]
+        np.testing.assert_allclose(found - face().mean(), expected, atol=1e-5)
+
+    def test_light_is_a_plane_that_is_one_in_the_middle(self):
+        gray = np.full((7, 5, 2), 0.5, np.float32)
+        gain = np.asarray(views(gray, ViewRange(light=0.2))) / gray
+        np.testing.assert_allclose(gain[:, 3, 2], 1, atol=1e-6)
+        np.testing.assert_allclose(gain[..., 0], gain[..., 1])
+        np.testing.assert_allclose(np.diff(gain, 2, axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(np.diff(gain, 2, axis=2), 0, atol=1e-5)
+        for edge in (gain[:, -1, 2, 0], gain[:, 3, -1, 0]):
+            self.assertBetween(edge.min(), 0.8 - 1e-5, 0.84)
+            self.assertBetween(edge.max(), 1.16, 1.2 + 1e-5)
+
+    def test_further_kinds_of_views_leave_the_draws_of_the_others(self):
+        limits = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5, brightness=0.2)
+        tiny = dataclasses.replace(limits, shear=1e-7, contrast=1e-7, light=1e-7)
+        np.testing.assert_allclose(views(face(), limits), views(face(), tiny), atol=1e-5)
+
     def test_values_stay_in_the_hull(self):
-        found = np.asarray(views(face(), EVERYTHING))
+        bright = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5, brightness=0.2)
+        found = np.asarray(views(face(), bright))
         self.assertGreaterEqual(found.min(), face().min() - 0.2 - 1e-6)
         self.assertLessEqual(found.max(), face().max() + 0.2 + 1e-6)
         still_bright = ViewRange(rotation=15, scale=0.2, shift=0.1, flip=0.5)

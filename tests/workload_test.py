@@ -42,15 +42,15 @@ class DivideTest(parameterized.TestCase):
         )
 
 
-class WavesTest(parameterized.TestCase):
+class GroupsTest(parameterized.TestCase):
     @hypothesis.given(st.integers(0, 30), st.integers(1, 40))
     def test_one_after_the_other_they_are_the_items(self, count, width):
         items = workload.divide(["s1"], count, 1)
-        found = list(workload.waves(items, width))
-        self.assertEqual([item for wave in found for item in wave], items)
+        found = list(workload.groups(items, width))
+        self.assertEqual([item for group in found for item in group], items)
         # Only the last one leaves devices idle, and none is empty.
-        self.assertTrue(all(len(wave) == width for wave in found[:-1]))
-        self.assertTrue(all(1 <= len(wave) <= width for wave in found))
+        self.assertTrue(all(len(group) == width for group in found[:-1]))
+        self.assertTrue(all(1 <= len(group) <= width for group in found))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
-"""Looks at the attacked model before any compute is spent on it."""
+"""Looks at the attacked model before any compute is spent on it.
+
+What is certainly wrong is an error. What only looks wrong, such as logits that hardly differ, may
+be a barely trained model as well, and is a warning.
+"""
 
 from typing import Any, NamedTuple
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.attack.inversion import ApplyFn
 from mia_jax.attack.losses import LossFn
+from mia_jax.attack.objectives import ApplyFn
+from mia_jax.runtime.errors import UserError
 
 
 class ModelCheck(NamedTuple):
@@ -17,11 +23,13 @@ class ModelCheck(NamedTuple):
       classes: Number of registered identities.
       returns: "logits" or "probabilities".
       largest_gradient: Largest absolute derivative of the loss with respect to a pixel.
+      warnings: What looks wrong but may be right, a sentence each.
     """
 
     classes: int
     returns: str
     largest_gradient: float
+    warnings: tuple[str, ...]
 
 
 def check_model(
@@ -37,39 +45,39 @@ def check_model(
 
     Args:
       apply_fn: `(params, images) -> logits [n, classes]`.
-      params: Whatever `apply_fn` takes first.
+      params: Whatever `apply_fn` takes first: a pytree of arrays and of anything else, such as the
+        functions that some libraries keep among the weights.
       images: `[n, height, width, channels]` in [0, 1], two or more that differ, such as seeds.
       target: The targeted class.
-      loss: The loss that the attack will descend.
+      loss: The loss that the attack will descend, with its margin if it has one.
       loss_takes: "logits" (as every loss of this package) or "probabilities".
 
     Returns:
       What was seen.
 
     Raises:
-      ValueError: If the output is not `[n, classes]`, not finite, not what the loss takes, the same
-        for all images, made for another range of values, or blind to the image; or if there is no
-        such class.
+      UserError: If the output is not `[n, classes]`, not finite, not what the loss takes, the same
+        for all images, or blind to the image; or if there is no such class.
     """
     count = images.shape[0]
-    apply = jax.jit(apply_fn)
+    apply = equinox.filter_jit(apply_fn)
     outputs = np.asarray(apply(params, images))
     if outputs.ndim != 2 or outputs.shape[0] != count or outputs.shape[1] < 2:
-        raise ValueError(
+        raise UserError(
             f"the model returns {outputs.shape} for {count} images: "
             f"[{count}, classes] with at least 2 classes is needed"
         )
     classes = outputs.shape[1]
     if not 0 <= target < classes:
-        raise ValueError(f"target={target} is not one of the model's classes, 0 to {classes - 1}")
+        raise UserError(f"target={target} is not one of the model's classes, 0 to {classes - 1}")
     if not np.isfinite(outputs).all():
-        raise ValueError(
+        raise UserError(
             "the model returns values that are not finite for images in [0, 1]: check its weights"
         )
     sums_to_one = np.allclose(outputs.sum(-1), 1, atol=1e-3) and (outputs >= 0).all()
     returns = "probabilities" if sums_to_one else "logits"
     if returns != loss_takes:
-        raise ValueError(
+        raise UserError(
             f"the model returns {returns}, but the loss takes {loss_takes}: "
             + (
                 "give the model without its softmax, or wrap it in from_confidences"
@@ -77,34 +85,46 @@ def check_model(
                 else "give the model with its softmax, or choose a loss of logits"
             )
         )
+    warnings = []
     spread = np.std(outputs, 0).max()
-    if returns == "logits" and spread < 0.03:
+    if returns == "logits" and 0 < spread < 0.03:
         brighter = np.std(np.asarray(apply(params, 255 * images)), 0).max()
         if 0.5 < brighter < 100:
-            raise ValueError(
+            warnings.append(
                 f"the model hardly tells images in [0, 1] apart (its logits vary by {spread:.2g}, "
-                f"and by {brighter:.2g} when the images are in [0, 255]): wrap it so that it takes "
-                "images in [0, 1]"
+                f"and by {brighter:.2g} when the images are in [0, 255]): if it takes images in "
+                "[0, 255], wrap it so that it takes images in [0, 1]; or it is barely trained"
             )
     if spread == 0:
-        raise ValueError(
+        raise UserError(
             f"the model returns the same {returns} for {count} different images in [0, 1]: "
             "check its weights and the range of values that it takes"
         )
 
-    def loss_of(weights: Any, image: jax.Array) -> jax.Array:
-        return loss(apply_fn(weights, image[None])[0], jnp.asarray(target))
+    def largest_gradient(function: LossFn) -> float:
+        """Returns the largest absolute derivative of a function of the logits over all images."""
 
-    gradients = jax.jit(jax.vmap(jax.grad(loss_of, 1), (None, 0)))(params, images)
-    largest = float(jnp.max(jnp.abs(gradients)))
+        def of_image(image: jax.Array, weights: Any) -> jax.Array:
+            return function(apply_fn(weights, image[None])[0], jnp.asarray(target))
+
+        gradients = equinox.filter_jit(equinox.filter_vmap(jax.grad(of_image), in_axes=(0, None)))
+        return float(jnp.max(jnp.abs(gradients(images, params))))
+
+    largest = largest_gradient(loss)
     if not np.isfinite(largest):
-        raise ValueError("the gradient of the loss with respect to the image is not finite")
+        raise UserError("the gradient of the loss with respect to the image is not finite")
     if largest == 0:
-        raise ValueError(
-            "the gradient of the loss with respect to the image is zero everywhere: the model is "
-            "not differentiable, or its confidences are saturated (choose a loss of logits)"
+        # A loss with a margin is flat where the target leads by enough: that is no fault.
+        if largest_gradient(lambda logits, label: logits[label]) == 0:
+            raise UserError(
+                "the gradient of the loss with respect to the image is zero everywhere: the model "
+                "is not differentiable, or its confidences are saturated (choose a loss of logits)"
+            )
+        warnings.append(
+            f"the gradient of the loss is zero for all {count} images: the confidences are "
+            "saturated (choose a loss of logits), or the target leads by the loss's margin already"
         )
-    return ModelCheck(classes, returns, largest)
+    return ModelCheck(classes, returns, largest, tuple(warnings))
 
 
 def from_confidences(apply_fn: ApplyFn) -> ApplyFn:

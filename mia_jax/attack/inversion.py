@@ -1,9 +1,9 @@
-"""The attack: gradient descent on the image that a recognizer takes for the targeted identity.
+"""The attack: descent from a seed to the image that a model takes for the targeted person.
 
-The loss of one restart is differentiated with respect to the image (`jax.grad`), the restarts run
-side by side (`jax.vmap`), and the iterations are one `lax.scan` under `jit`, or one
-`lax.while_loop` where a rule may stop them. Everything else is a function that is passed in: the
-model, the loss, the optimizer, and the space that is searched.
+The loss of one restart is differentiated with respect to a point of the search space (`jax.grad`),
+the restarts run side by side (`jax.vmap`), and the iterations are one `lax.scan` under `jit`, or
+one `lax.while_loop` where a rule may stop them. Everything else is a value that is passed in as an
+`Attack`: the space, the objective, the optimizer, the gradient, the filter.
 """
 
 import dataclasses
@@ -11,31 +11,18 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox
 import jax
 import jax.numpy as jnp
 import optax
 
-from mia_jax.attack import losses
-from mia_jax.recognizer.views import STILL, ViewRange, random_view
+from mia_jax.attack import filters, gradients
+from mia_jax.attack.cases import Case
+from mia_jax.attack.objectives import Objective, clip_pixels
+from mia_jax.attack.spaces import Point, Space
+from mia_jax.runtime.errors import UserError
 
-ApplyFn = Callable[[Any, jax.Array], jax.Array]
 SCORES_OF_INTEREST = (0.9, 0.99)
-
-
-def _same(point: jax.Array) -> jax.Array:
-    """Searches over the pixels themselves."""
-    return point
-
-
-def clip_pixels(image: jax.Array) -> jax.Array:
-    """Projects an image onto the image space X of equation 6, [0, 1] for each pixel."""
-    return jnp.clip(image, 0, 1)
-
-
-def _free(point: jax.Array, image: jax.Array) -> jax.Array:
-    """Asks nothing of the image but what the loss asks."""
-    del point, image
-    return jnp.zeros(())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,38 +42,36 @@ class StoppingRule:
     def __post_init__(self) -> None:
         """Check the limits."""
         if self.score is None and self.patience is None:
-            raise ValueError("a stopping rule needs a score or a patience, but both are None")
+            raise UserError("a stopping rule needs a score or a patience, but both are None")
         if self.score is not None and not 0 < self.score <= 1:
-            raise ValueError(f"score must be above 0 and at most 1, but is {self.score}")
+            raise UserError(f"score must be above 0 and at most 1, but is {self.score}")
         if self.patience is not None and not self.patience >= 1:
-            raise ValueError(f"patience must be at least 1 iteration, but is {self.patience}")
+            raise UserError(f"patience must be at least 1 iteration, but is {self.patience}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to descend; the defaults are the paper's.
+class Attack(NamedTuple):
+    """All that `invert` needs besides the model and the cases: what a recipe returns.
+
+    A pytree: arrays in it pass through `jit` as arguments, functions are static. Change a part with
+    `attack._replace(optimizer=optax.lbfgs())`.
 
     Attributes:
-      optimizer: Any optax transformation; plain `optax.sgd(alpha)` is equation 7.
-      iterations: Number of updates; the most where `stop` is given.
-      loss: `(logits [classes], target) -> scalar`.
-      decode: From a point of the search space to an image `[height, width, channels]`.
-      project: From a point of the search space to the nearest one allowed, after each update.
-      penalty: `(point, image) -> scalar`, added to the loss.
-      views: Limits of the random views that each iteration shows the model; all zeros shows the
-        image as it is.
-      views_per_iteration: How many random views share an iteration, their losses averaged.
+      space: Where to search.
+      objective: What to descend.
+      optimizer: Any optax transformation, also one whose update takes `value`, `grad` and
+        `value_fn`; plain `optax.sgd(alpha)` is equation 7.
+      iterations: Number of updates, from 1; the most where `stop` is given.
+      gradient: How the gradient is found.
+      filter: What is done to a point after each update and projection.
       stop: When a restart is finished early; None takes every iteration, as the paper does.
     """
 
+    space: Space
+    objective: Objective
     optimizer: optax.GradientTransformation
     iterations: int
-    loss: losses.LossFn = losses.infomax
-    decode: Callable[[jax.Array], jax.Array] = _same
-    project: Callable[[jax.Array], jax.Array] = clip_pixels
-    penalty: Callable[[jax.Array, jax.Array], jax.Array] = _free
-    views: ViewRange = STILL
-    views_per_iteration: int = 1
+    gradient: gradients.GradientFn = gradients.exact
+    filter: filters.Filter = filters.none
     stop: StoppingRule | None = None
 
 
@@ -104,9 +89,9 @@ class Clones(NamedTuple):
       last_loss: `[restarts]`: the loss of `last`, shown as it is.
       target_score: `[restarts]`: the model's confidence that the clone is the target, in [0, 1].
       seeds: `[restarts, height, width, channels]` in [0, 1]: the images at the start.
-      loss_trace: `[restarts, settings.iterations]`: the loss before each update, under that
+      loss_trace: `[restarts, attack.iterations]`: the loss before each update, under that
         iteration's random views; NaN for the updates that a stopping rule spared.
-      iterations: `[restarts]` integers: updates taken, all of `settings.iterations` without a
+      iterations: `[restarts]` integers: updates taken, all of `attack.iterations` without a
         stopping rule.
       iterations_to_90: `[restarts]` integers: how many updates had been taken when an iterate's
         confidence first reached 0.9, from 0 for the start to `iterations` for the last iterate; -1
@@ -132,9 +117,9 @@ class Clones(NamedTuple):
 class _State(NamedTuple):
     """One restart on its way."""
 
-    point: jax.Array
+    point: Point
     optimizer: optax.OptState
-    best: jax.Array
+    best: Point
     best_loss: jax.Array
     reached: jax.Array
 
@@ -149,124 +134,101 @@ class _Progress(NamedTuple):
     finished: jax.Array
 
 
-def restart_keys(key: jax.Array, identity: int | jax.Array, restarts: jax.Array) -> jax.Array:
-    """Derives each restart's own key, which depends on nothing but its identity and number.
+def invert(params: Any, cases: Case, attack: Attack) -> Clones:
+    """Rebuilds what a model knows of the targeted people, from many starting points at once.
 
-    Args:
-      key: A typed `jax.random.key`: the experiment's.
-      identity: Class index of the targeted identity.
-      restarts: `[n]` integers: the numbers of the restarts.
+    Each restart is independent of the others: its result depends on its own case only. Restarts of
+    several people may stand in one call. The call is compiled, once for each attack and shape.
 
-    Returns:
-      `[n]` typed keys.
-    """
-    own = jax.random.fold_in(key, identity)
-    return jax.vmap(lambda restart: jax.random.fold_in(own, restart))(restarts)
-
-
-def invert(
-    apply_fn: ApplyFn,
-    params: Any,
-    seeds: jax.Array,
-    targets: jax.Array,
-    keys: jax.Array,
-    settings: Settings,
-) -> Clones:
-    """Rebuilds what a model knows of the targeted identities, from many starting points at once.
-
-    Each restart is independent of the others: its result depends on its own seed, target and key
-    only. Restarts of several identities may stand in one call. Wrap the call in `jax.jit`.
-
-    A restart that `settings.stop` finishes stays as it is while the others go on; the call returns,
+    A restart that `attack.stop` finishes stays as it is while the others go on; the call returns,
     and time is saved, when all are finished.
 
     Args:
-      apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`:
-        any differentiable model.
-      params: Whatever `apply_fn` takes first.
-      seeds: `[restarts, ...]`: starting points in the search space, images unless
-        `settings.decode` says otherwise.
-      targets: `[restarts]`: the targeted classes.
-      keys: `[restarts]` typed keys, consumed; see `restart_keys`.
-      settings: How to descend.
+      params: The model's weights, or whatever `attack.objective` takes first.
+      cases: `[restarts, ...]` each; from `cases.make_cases`.
+      attack: How to attack, such as a recipe's.
 
     Returns:
       The clones, a field for each kind of result, `[restarts, ...]` each.
 
     Raises:
-      ValueError: If the three arrays do not speak of the same number of restarts.
+      UserError: If the cases do not speak of the same number of restarts, aim at a class that the
+        model does not have, or know pixels of another shape than the image; or if the optimizer
+        asks for more than `value`, `grad` and `value_fn`.
+
+    Example:
+      attack = recipes.best(apply_fn, auxiliary)
+      clones = invert(params, make_cases(jax.random.key(0), 3, jnp.arange(100)), attack)
 
     Source: equations 6 to 10.
     """
-    if not seeds.shape[0] == targets.shape[0] == keys.shape[0]:
-        raise ValueError(
-            f"seeds, targets and keys must be of one length, the number of restarts, but are "
-            f"{seeds.shape[0]}, {targets.shape[0]} and {keys.shape[0]}"
-        )
-    one = functools.partial(_invert_one, apply_fn, params, settings)
-    return jax.vmap(one)(seeds, targets, keys)
+    _check(params, cases, attack)
+    return _invert(params, cases, attack)
 
 
-def _invert_one(
-    apply_fn: ApplyFn,
-    params: Any,
-    settings: Settings,
-    seed: jax.Array,
-    target: jax.Array,
-    key: jax.Array,
-) -> Clones:
+@equinox.filter_jit
+def _invert(params: Any, cases: Case, attack: Attack) -> Clones:
+    """Runs all restarts."""
+    return jax.vmap(functools.partial(_invert_one, params, attack))(cases)
+
+
+def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
     """Runs one restart."""
+    space = attack.space
+    start_key, descent_key = jax.random.split(case.key)
 
-    def shown(point: jax.Array, image: jax.Array, views: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns the loss and the target's mean confidence over the given views of an image."""
-        logits = apply_fn(params, views)
-        loss = jnp.mean(jax.vmap(settings.loss, (0, None))(logits, target))
-        score = jnp.mean(jax.nn.softmax(logits)[:, target])
-        return loss + settings.penalty(point, image), score
+    def image_of(point: Point) -> jax.Array:
+        return case.complete(space.decode(point))
 
-    def as_it_is(point: jax.Array) -> tuple[jax.Array, jax.Array]:
-        image = settings.decode(point)
-        return shown(point, image, clip_pixels(image)[None])
+    def loss_of(point: Point, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """Returns the loss of a point and the model's confidences."""
+        image = image_of(point)
+        loss, confidences = attack.objective(params, image, case, key)
+        return loss + space.penalty(point, image), confidences
 
-    def in_views(point: jax.Array, view_key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        image = settings.decode(point)
-        view = lambda one: random_view(one, image, settings.views)  # noqa: E731
-        return shown(point, image, jax.vmap(view)(jax.random.split(view_key, count)))
-
-    # Without random views, several would be one and the same.
-    count = settings.views_per_iteration if settings.views != STILL else 1
     thresholds = jnp.array(SCORES_OF_INTEREST)
+    optimizer = optax.with_extra_args_support(attack.optimizer)
 
     def update(state: _State, iteration: jax.Array) -> tuple[_State, jax.Array, jax.Array]:
-        (loss, score), gradient = jax.value_and_grad(in_views, has_aux=True)(
-            state.point, jax.random.fold_in(key, iteration)
-        )
+        key = jax.random.fold_in(descent_key, iteration)
+        (loss, confidences), gradient = attack.gradient(loss_of, state.point, key)
         better = loss < state.best_loss
+        score = confidences[case.target]
         first = (state.reached < 0) & (score >= thresholds)
-        step, optimizer = settings.optimizer.update(gradient, state.optimizer, state.point)
+        step, memory = optimizer.update(
+            gradient,
+            state.optimizer,
+            state.point,
+            value=loss,
+            grad=gradient,
+            value_fn=lambda point: loss_of(point, key)[0],
+        )
+        point = space.project(optax.apply_updates(state.point, step))
         state = _State(
-            point=settings.project(optax.apply_updates(state.point, step)),
-            optimizer=optimizer,
-            best=jnp.where(better, state.point, state.best),
+            point=attack.filter(point, filters.Step(iteration + 1, attack.iterations)),
+            optimizer=memory,
+            best=_choose(better, state.point, state.best),
             best_loss=jnp.where(better, loss, state.best_loss),
             reached=jnp.where(first, iteration, state.reached),
         )
         return state, loss, score
 
-    start = settings.project(seed)
+    drawn = space.start(start_key) if case.start is None else case.start
+    start = space.project(drawn)
     state = _State(
         point=start,
-        optimizer=settings.optimizer.init(start),
+        optimizer=optimizer.init(start),
         best=start,
         best_loss=jnp.array(jnp.inf),
         reached=jnp.full(len(SCORES_OF_INTEREST), -1),
     )
-    state, trace, iterations = _descend(update, state, settings)
+    state, trace, iterations = _descend(update, state, attack)
 
-    (best_loss, best_score), (last_loss, last_score) = as_it_is(state.best), as_it_is(state.point)
-    best, last, first = (
-        clip_pixels(settings.decode(point)) for point in (state.best, state.point, start)
+    (best_loss, best_confidences), (last_loss, last_confidences) = (
+        loss_of(point, None) for point in (state.best, state.point)
     )
+    best_score, last_score = best_confidences[case.target], last_confidences[case.target]
+    best, last, first = (clip_pixels(image_of(p)) for p in (state.best, state.point, start))
     first_at_last = (state.reached < 0) & (last_score >= thresholds)
     reached = jnp.where(first_at_last, iterations, state.reached)
     returned_best = ~(last_loss <= best_loss)  # Also where the last steps diverged to NaN.
@@ -286,24 +248,29 @@ def _invert_one(
     )
 
 
+def _choose(condition: jax.Array, one: Point, other: Point) -> Point:
+    """Returns one of two points."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
+
+
 def _descend(
     update: Callable[[_State, jax.Array], tuple[_State, jax.Array, jax.Array]],
     state: _State,
-    settings: Settings,
+    attack: Attack,
 ) -> tuple[_State, jax.Array, jax.Array]:
     """Repeats the update: returns the last state, the losses, and how many updates there were."""
-    stop = settings.stop
+    stop = attack.stop
     if stop is None:
 
         def step(state: _State, iteration: jax.Array) -> tuple[_State, jax.Array]:
             state, loss, _ = update(state, iteration)
             return state, loss
 
-        state, trace = jax.lax.scan(step, state, jnp.arange(settings.iterations))
-        return state, trace, jnp.array(settings.iterations)
+        state, trace = jax.lax.scan(step, state, jnp.arange(attack.iterations))
+        return state, trace, jnp.array(attack.iterations)
 
     def goes_on(progress: _Progress) -> jax.Array:
-        return (progress.iterations < settings.iterations) & ~progress.finished
+        return (progress.iterations < attack.iterations) & ~progress.finished
 
     def advance(progress: _Progress) -> _Progress:
         state, loss, score = update(progress.state, progress.iterations)
@@ -321,11 +288,11 @@ def _descend(
             finished=finished,
         )
 
-    entries = jnp.arange(settings.iterations)
+    entries = jnp.arange(attack.iterations)
     # Under `vmap` the loop goes on until every restart is finished, and holds the finished still.
     progress = _Progress(
         state=state,
-        trace=jnp.full(settings.iterations, jnp.nan),
+        trace=jnp.full(attack.iterations, jnp.nan),
         iterations=jnp.array(0),
         stale=jnp.array(0),
         finished=jnp.array(False),
@@ -334,17 +301,56 @@ def _descend(
     return progress.state, progress.trace, progress.iterations
 
 
-def gradient_evaluations(settings: Settings) -> int:
-    """Counts how often one restart asks the model for a gradient: its cost in queries.
+def _check(params: Any, cases: Case, attack: Attack) -> None:
+    """Checks what can be known before anything is compiled."""
+    target, key, known, mask, start = cases
+    if jnp.ndim(target) != 1 or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
+        raise UserError(
+            f"cases.target must be [restarts] integers, but is {jnp.result_type(target)} of shape "
+            f"{jnp.shape(target)}: make_cases lists the restarts of one person"
+        )
+    if key.shape != target.shape:
+        raise UserError(
+            f"cases.target and cases.key must be of one length, the number of restarts, but are "
+            f"{target.shape[0]} and {key.shape}"
+        )
+    if (known is None) != (mask is None):
+        raise UserError("cases.known and cases.mask belong together, but one of them is None")
+    one = jax.tree.map(lambda array: array[0], cases)
+    drawn = equinox.filter_eval_shape(attack.space.start, one.key) if start is None else one.start
+    image = equinox.filter_eval_shape(attack.space.decode, drawn)
+    for name, array in (("known", one.known), ("mask", one.mask)):
+        if array is not None and array.shape not in (image.shape, (*image.shape[:2], 1)):
+            raise UserError(
+                f"cases.{name} must be [restarts, {', '.join(map(str, image.shape))}], but is "
+                f"[restarts, {', '.join(map(str, array.shape))}]"
+            )
+    _check_optimizer(attack.optimizer, drawn)
+    if isinstance(target, jax.core.Tracer):
+        return
+    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
+    classes = confidences.shape[0]
+    wrong = [int(number) for number in jnp.unique(target) if not 0 <= number < classes]
+    if wrong:
+        raise UserError(
+            f"target={wrong[0]} is not one of the model's {classes} classes: give 0 to "
+            f"{classes - 1}"
+        )
 
-    With a stopping rule this is the most; each update that was not taken (`Clones.iterations`)
-    spares its share.
 
-    Args:
-      settings: How to descend.
+def _check_optimizer(optimizer: optax.GradientTransformation, point: Point) -> None:
+    """Checks that an optimizer can be given all that it asks for."""
+    offered = optax.with_extra_args_support(optimizer)
 
-    Returns:
-      The number of images whose gradient is taken in `settings.iterations` updates.
-    """
-    random = settings.views != STILL
-    return settings.iterations * (settings.views_per_iteration if random else 1)
+    def update(point: Point) -> Any:
+        value = jnp.zeros(())
+        extra = {"value": value, "grad": point, "value_fn": lambda _: value}
+        return offered.update(point, offered.init(point), point, **extra)
+
+    try:
+        equinox.filter_eval_shape(update, point)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            "the optimizer cannot be used: besides the gradient and the point, its update may take "
+            f"value, grad and value_fn, but it says: {str(error).splitlines()[0]}"
+        ) from error

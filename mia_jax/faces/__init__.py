@@ -1,5 +1,17 @@
 """Photographs of people, and who plays which part in an experiment."""
 
-from mia_jax.faces.sources import Faces, Images, load_folder, load_orl, load_tfds, read_image
+from mia_jax.faces.datasets import load_tfds
+from mia_jax.faces.images import read_image
+from mia_jax.faces.protocol import Protocol, make_protocol
+from mia_jax.faces.sources import Faces, Images, load_folder, load_orl
 
-__all__ = ["Faces", "Images", "load_folder", "load_orl", "load_tfds", "read_image"]
+__all__ = [
+    "Faces",
+    "Images",
+    "Protocol",
+    "load_folder",
+    "load_orl",
+    "load_tfds",
+    "make_protocol",
+    "read_image",
+]

@@ -1,17 +1,20 @@
 """Who is targeted, who trains which recognizer, who feeds the seed (sections 4.1 to 4.4).
 
-Every choice is the order of a hash of the seed and the name, not a draw of a random generator: it
-is the same on every machine and with every version of every library, whatever the order in which
-the names are given.
+The last step of the faces' part of the story: people and photographs get their roles, by the name
+of the recognizer where it matters which. Every choice is the order of a hash of the seed and the
+name, not a draw of a random generator: it is the same on every machine and with every version of
+every library, whatever the order in which the names are given.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from mia_jax.faces.sources import list_some
+from mia_jax.runtime.errors import UserError, list_some
 
-TARGET, EVALUATOR = "target", "evaluator"
+TARGET = "target"
+
+Split = Mapping[str, tuple[int, ...]]  # The numbers of some photographs of each person, rising.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,20 +23,29 @@ class Protocol:
 
     Attributes:
       seed: The experiment's seed.
-      targeted: The identities under attack, registered with both recognizers.
-      classes: For "target" and "evaluator", the names registered with that recognizer; their order
-        is the order of its classes.
-      auxiliary: The identities that train neither recognizer and feed the seed image.
-      training: For each registered identity, which of its photographs train.
-      held_out: For each registered identity, which of its photographs only measure.
+      targeted: The identities under attack, registered with every recognizer.
+      classes: For "target", which comes first, and each evaluator, the names registered with that
+        recognizer; their order is the order of its classes.
+      auxiliary: The identities that train no recognizer and feed the seed image.
+      training: For each recognizer and each identity registered with it, which of the photographs
+        train it.
+      validation: For each registered identity, which of the photographs choose the checkpoint and
+        the time to stop.
+      test: For each registered identity, which of the photographs are measured once, at the end.
     """
 
     seed: int
     targeted: tuple[str, ...]
     classes: Mapping[str, tuple[str, ...]]
     auxiliary: tuple[str, ...]
-    training: Mapping[str, tuple[int, ...]]
-    held_out: Mapping[str, tuple[int, ...]]
+    training: Mapping[str, Split]
+    validation: Split
+    test: Split
+
+    @property
+    def evaluators(self) -> tuple[str, ...]:
+        """The names of the recognizers that judge clones."""
+        return tuple(name for name in self.classes if name != TARGET)
 
 
 def shuffled(seed: int, items: Iterable[str | int], *context: str) -> list:
@@ -60,11 +72,13 @@ def assign_identities(
     targeted: int = 5,
     target_classes: int | None = None,
     evaluator_classes: int | None = None,
+    evaluators: Sequence[str] = ("evaluator",),
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Splits the identities as the paper does.
 
-    The targeted identities are common to both recognizers. Of the rest a first quarter trains the
-    target, a second quarter trains the evaluator, and the second half trains neither.
+    The targeted identities are common to all recognizers. Of the rest a first quarter trains the
+    target, a second quarter trains the evaluators, and the second half trains none. Every evaluator
+    knows the same people: evaluators differ in what training makes of them.
 
     Args:
       names: Identity names, each once, in any order.
@@ -72,66 +86,78 @@ def assign_identities(
       targeted: How many identities are attacked, 1 or more.
       target_classes: How many identities to register with the target, the targeted ones included;
         by default those of the whole quarter. Identities left over take no part.
-      evaluator_classes: The same for the evaluator; by default as `target_classes`.
+      evaluator_classes: The same for the evaluators; by default as `target_classes`.
+      evaluators: Their names; none, if others judge the clones.
 
     Returns:
-      The targeted names, the classes of "target" and "evaluator", and the auxiliary names.
+      The targeted names, the classes of "target" and of each evaluator, and the auxiliary names.
 
     Raises:
-      ValueError: If there are too few identities for what is asked.
+      UserError: If there are too few identities for what is asked, or two recognizers of one name.
     """
+    roles = (TARGET, *evaluators)
+    if len(set(roles)) < len(roles):
+        raise UserError(f"evaluators={list(evaluators)} must have names of their own, not {TARGET}")
     order = shuffled(seed, set(names))
     if targeted < 1:
-        raise ValueError(f"targeted={targeted} identities cannot be attacked: give 1 or more")
+        raise UserError(f"targeted={targeted} identities cannot be attacked: give 1 or more")
     others = order[targeted:]
     quarter = round(len(others) / 4)
     if quarter < 1 or len(others) - 2 * quarter < 1:
-        raise ValueError(
-            f"{len(order)} identities are too few to target {targeted}: each recognizer needs one "
-            f"other identity and the seed image needs one more, {targeted + 3} in all"
+        raise UserError(
+            f"{len(order)} identities are too few to target {targeted}: the target needs another "
+            f"one, so do the evaluators, and so does the seed image, {targeted + 3} in all"
         )
-    quarters = {TARGET: others[:quarter], EVALUATOR: others[quarter : 2 * quarter]}
-    wanted = {
-        TARGET: target_classes,
-        EVALUATOR: target_classes if evaluator_classes is None else evaluator_classes,
-    }
-    classes = {}
-    for role, members in quarters.items():
-        asked = wanted[role]
-        size = targeted + quarter if asked is None else asked
+
+    def registered(role: str, members: list[str], size: int | None) -> tuple[str, ...]:
+        size = targeted + quarter if size is None else size
         if not targeted < size <= targeted + quarter:
-            raise ValueError(
+            raise UserError(
                 f"{role}_classes={size} is not possible with {len(order)} identities of which "
                 f"{targeted} are targeted: give {targeted + 1} to {targeted + quarter}"
             )
-        classes[role] = tuple(sorted(order[:targeted] + members[: size - targeted]))
+        return tuple(sorted(order[:targeted] + members[: size - targeted]))
+
+    if evaluator_classes is None:
+        evaluator_classes = target_classes
+    of_target = registered("target", others[:quarter], target_classes)
+    of_evaluators = registered("evaluator", others[quarter : 2 * quarter], evaluator_classes)
+    classes = {TARGET: of_target, **dict.fromkeys(evaluators, of_evaluators)}
     return tuple(order[:targeted]), classes, tuple(sorted(others[2 * quarter :]))
 
 
 def split_photographs(
-    name: str, count: int, seed: int, held_out: float
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Splits one person's photographs into those that train and those that only measure.
+    name: str, count: int, seed: int, held_out: float, validation: float, trained: int = 1
+) -> tuple[list[int], tuple[int, ...], tuple[int, ...]]:
+    """Splits one person's photographs into those that train, that choose and that only measure.
 
     Args:
       name: The person.
-      count: How many photographs there are, at least two.
+      count: How many photographs there are, at least `trained` and two.
       seed: The experiment's seed.
-      held_out: The fraction to hold out, in (0, 1); at least one photograph, but never all.
+      held_out: The fraction that only measures, in (0, 1); at least one photograph.
+      validation: The fraction that chooses the checkpoint, in (0, 1); at least one photograph.
+      trained: The fewest photographs that must be left to train.
 
     Returns:
-      The numbers of the training photographs and of the held-out ones, from 0, rising.
+      The numbers of the training photographs, in an arbitrary order, of those of the validation and
+      of those of the test, both rising; from 0.
 
     Raises:
-      ValueError: If there are fewer than two photographs.
+      UserError: If there are too few photographs.
     """
-    if count < 2:
-        raise ValueError(
-            f"{name} has {count} photograph(s): at least 2 are needed, to train and to hold out"
+    needed = trained + 2
+    if count < needed:
+        raise UserError(
+            f"{name} has {count} photograph(s), and at least {needed} are needed: {trained} to "
+            "train, one to choose when to stop and one to measure; add some, or set --min_images="
+            f"{needed}"
         )
-    size = min(max(round(held_out * count), 1), count - 1)
+    tests = min(max(round(held_out * count), 1), count - trained - 1)
+    validations = min(max(round(validation * count), 1), count - trained - tests)
     order = shuffled(seed, range(count), name)
-    return tuple(sorted(order[size:])), tuple(sorted(order[:size]))
+    rest = order[tests:]
+    return rest[validations:], tuple(sorted(rest[:validations])), tuple(sorted(order[:tests]))
 
 
 def make_protocol(
@@ -139,8 +165,11 @@ def make_protocol(
     seed: int,
     targeted: int = 5,
     held_out: float = 0.3,
+    validation: float = 0.1,
     target_classes: int | None = None,
     evaluator_classes: int | None = None,
+    evaluators: Sequence[str] = ("evaluator",),
+    disjoint: bool = False,
 ) -> Protocol:
     """Assigns every identity and every photograph its role.
 
@@ -148,30 +177,54 @@ def make_protocol(
       photographs: How many photographs there are of each identity.
       seed: The experiment's seed.
       targeted: How many identities are attacked.
-      held_out: The fraction of each person's photographs that trains nothing, in (0, 1).
+      held_out: The fraction of each person's photographs that is the test, in (0, 1).
+      validation: The fraction that chooses the checkpoint and the time to stop, in (0, 1).
       target_classes: See `assign_identities`.
       evaluator_classes: See `assign_identities`.
+      evaluators: See `assign_identities`.
+      disjoint: Whether the evaluators learn the people whom the target knows too from other
+        photographs than it does: of those that train, one half trains the target and the other the
+        evaluators. Otherwise all of them train all recognizers, as the paper's do.
 
     Returns:
       The protocol.
 
     Raises:
-      ValueError: If there are too few identities, or too few photographs of one.
+      UserError: If there are too few identities, or too few photographs of one, or a fraction is
+        none.
     """
+    for argument, fraction in (("held_out", held_out), ("validation", validation)):
+        if not 0 < fraction < 1:
+            raise UserError(f"{argument}={fraction} is no fraction: give one between 0 and 1")
     chosen, classes, auxiliary = assign_identities(
-        photographs, seed, targeted, target_classes, evaluator_classes
+        photographs, seed, targeted, target_classes, evaluator_classes, evaluators
     )
+    divided = set(chosen) if disjoint and evaluators else set()
     splits = {
-        name: split_photographs(name, photographs[name], seed, held_out)
-        for name in sorted({*classes[TARGET], *classes[EVALUATOR]})
+        name: split_photographs(
+            name, photographs[name], seed, held_out, validation, 2 if name in divided else 1
+        )
+        for name in sorted({name for members in classes.values() for name in members})
     }
+
+    def trains(role: str, name: str) -> tuple[int, ...]:
+        numbers = splits[name][0]
+        if name in divided:
+            half = (len(numbers) + 1) // 2
+            numbers = numbers[:half] if role == TARGET else numbers[half:]
+        return tuple(sorted(numbers))
+
     return Protocol(
         seed=seed,
         targeted=chosen,
         classes=classes,
         auxiliary=auxiliary,
-        training={name: split[0] for name, split in splits.items()},
-        held_out={name: split[1] for name, split in splits.items()},
+        training={
+            role: {name: trains(role, name) for name in members}
+            for role, members in classes.items()
+        },
+        validation={name: split[1] for name, split in splits.items()},
+        test={name: split[2] for name, split in splits.items()},
     )
 
 
@@ -183,45 +236,11 @@ def check_identities(protocol: Protocol, names: Iterable[str]) -> None:
       names: The names that a user asks for.
 
     Raises:
-      ValueError: If one is not, naming it.
+      UserError: If one is not, naming it.
     """
     for name in names:
         if name not in protocol.classes[TARGET]:
-            raise ValueError(
+            raise UserError(
                 f"identity {name!r} is not registered with the target recognizer: choose from "
                 f"{list_some(protocol.classes[TARGET])}"
             )
-
-
-def to_json(protocol: Protocol) -> dict:
-    """Returns the protocol as plain dictionaries, lists, texts and numbers."""
-    return dataclasses.asdict(protocol)
-
-
-def from_json(data: Mapping) -> Protocol:
-    """Restores what `to_json` made, after it went through a file.
-
-    Args:
-      data: The dictionary.
-
-    Returns:
-      The protocol.
-
-    Raises:
-      ValueError: If a field is missing.
-    """
-
-    def tuples(mapping: Mapping) -> dict:
-        return {name: tuple(values) for name, values in mapping.items()}
-
-    try:
-        return Protocol(
-            seed=int(data["seed"]),
-            targeted=tuple(data["targeted"]),
-            classes=tuples(data["classes"]),
-            auxiliary=tuple(data["auxiliary"]),
-            training=tuples(data["training"]),
-            held_out=tuples(data["held_out"]),
-        )
-    except KeyError as error:
-        raise ValueError(f"the protocol has no field {error}: was it written by mia_jax?") from None

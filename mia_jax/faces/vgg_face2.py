@@ -1,7 +1,7 @@
 """VGGFace2 for TensorFlow Datasets, cropped to the faces, from the archives its authors made.
 
 Importing this module registers the dataset as "vgg_face2". It imports tensorflow-datasets, which
-takes a second, so `faces.load_tfds` imports it only when asked for a dataset.
+takes a second, so `datasets.load_tfds` imports it only when asked for a dataset.
 """
 
 import gzip
@@ -20,7 +20,8 @@ from absl import logging
 from PIL import Image
 from tensorflow_datasets.core import shuffle
 
-from mia_jax.faces import sources
+from mia_jax.faces import images
+from mia_jax.runtime.errors import MissingError, UserError, list_some
 
 # The authors extend a face's box by this factor, to include the whole head, before their own models
 # see it (Cao et al., 2018): width and height grow by it, half of that in each direction.
@@ -52,7 +53,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
-        """Describe the records."""
+        """Describes the records."""
         return tfds.core.DatasetInfo(
             builder=self,
             description="Photographs of 9131 people in varied pose, age and light.",
@@ -65,7 +66,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
             ),
             homepage="https://github.com/ox-vgg/vgg_face2",
             citation="""@inproceedings{cao2018vggface2,
-                title={{VGGFace2}: A dataset for recognising faces across pose and age},
+                title={{VGGFace2}: A dataset for recognizing faces across pose and age},
                 author={Cao, Qiong and Shen, Li and Xie, Weidi and Parkhi, Omkar M. and
                     Zisserman, Andrew},
                 booktitle={IEEE International Conference on Automatic Face and Gesture
@@ -78,19 +79,19 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        """Find the archives."""
+        """Finds the archives."""
         archives = (*_ARCHIVES.values(), _BOXES)
         try:
             directory = pathlib.Path(dl_manager.manual_dir)
         except AssertionError as error:  # the directory is absent or empty
             reason, _, _ = str(error).partition(" Create it")
-            raise FileNotFoundError(
-                f"VGGFace2 needs {', '.join(archives)}, fetched by hand. {reason}"
+            raise MissingError(
+                f"VGGFace2 needs {', '.join(archives)}, fetched by hand: {reason.rstrip('.')}"
             ) from error
         missing = [name for name in archives if not (directory / name).is_file()]
         if missing:
-            raise FileNotFoundError(
-                f"VGGFace2 needs {', '.join(missing)}, fetched by hand, in {directory}."
+            raise MissingError(
+                f"VGGFace2 needs {', '.join(missing)}, fetched by hand, in {directory}"
             )
         if max((directory / name).stat().st_size for name in _ARCHIVES.values()) > (
             shuffle.MAX_MEM_BUFFER_SIZE
@@ -106,7 +107,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, split: str, archive: pathlib.Path, boxes: pathlib.Path
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the readable photographs of a split, and note whose they are."""
+        """Yields the readable photographs of a split, and note whose they are."""
         names, corners = _read_boxes(boxes, split)
         runs: list[list[Any]] = []
         self.info.metadata["runs"][split] = runs
@@ -116,8 +117,8 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
         for match, encoded in _read_archive(archive, rf"{split}/((n\d{{6}})/\d+_\d+)\.jpg"):
             name, identity = match.groups()
             try:
-                image = sources.read_image(io.BytesIO(encoded)).convert("RGB")
-            except ValueError:
+                image = images.read_image(io.BytesIO(encoded)).convert("RGB")
+            except UserError:
                 unreadable.append(name)
                 continue
             row = np.searchsorted(names, name.encode())
@@ -138,9 +139,9 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
             index += 1
 
         if not index:
-            raise ValueError(
-                f"The archive {archive} has no readable photograph named like "
-                f"{split}/n000002/0001_01.jpg."
+            raise UserError(
+                f"the archive {archive} has no readable photograph named like "
+                f"{split}/n000002/0001_01.jpg"
             )
         if unreadable:
             logging.warning(
@@ -148,7 +149,7 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
                 len(unreadable),
                 len(unreadable) + index,
                 archive.name,
-                sources.list_some(unreadable),
+                list_some(unreadable),
             )
         if whole:
             logging.warning(
@@ -156,12 +157,12 @@ class VggFace2(tfds.core.GeneratorBasedBuilder):
                 len(whole),
                 index,
                 archive.name,
-                sources.list_some(whole),
+                list_some(whole),
             )
 
 
 def _read_archive(archive: pathlib.Path, pattern: str) -> Iterator[tuple[re.Match[str], bytes]]:
-    """Yield path and content of a tar's regular files whose path matches, in the tar's order.
+    """Yields path and content of a tar's regular files whose path matches, in the tar's order.
 
     The archive is read as a stream and nothing is extracted, so neither the paths nor the links
     of its members can reach outside of it.
@@ -174,15 +175,15 @@ def _read_archive(archive: pathlib.Path, pattern: str) -> Iterator[tuple[re.Matc
                 if match and member.isreg() and (stream := tar.extractfile(member)):
                     yield match, stream.read()
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"The archive {archive} is damaged or incomplete ({error}).") from error
+        raise UserError(f"the archive {archive} is damaged or incomplete ({error})") from error
 
 
 def _read_boxes(archive: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a split's loose boxes: sorted photograph names `[n]`, and x, y, w, h int `[n, 4]`."""
+    """Reads a split's loose boxes: sorted photograph names `[n]`, and x, y, w, h int `[n, 4]`."""
     table = f"bb_landmark/loose_bb_{split}.csv"
     contents = [content for _, content in _read_archive(archive, re.escape(table))]
     if not contents:
-        raise ValueError(f"The archive {archive} lacks {table}.")
+        raise UserError(f"the archive {archive} lacks {table}")
     try:
         # As Python strings and tuples, three million boxes would take more than a gigabyte.
         rows = np.loadtxt(
@@ -194,13 +195,13 @@ def _read_boxes(archive: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarr
             ndmin=1,
         )
     except ValueError as error:
-        raise ValueError(f"{table} in {archive} has no rows NAME_ID,X,Y,W,H ({error}).") from error
+        raise UserError(f"{table} in {archive} has no rows NAME_ID,X,Y,W,H ({error})") from error
     rows = rows[np.argsort(rows["name"])]
     return rows["name"], rows["box"]
 
 
 def _crop_box(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Extend a box (x, y, w, h) and clip it to the picture; None if the two do not overlap.
+    """Extends a box (x, y, w, h) and clip it to the picture; None if the two do not overlap.
 
     Returns:
       Left, top, right and bottom edges, as Pillow wants them.
@@ -219,7 +220,7 @@ def _crop_box(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, in
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    """Encode an image with little loss."""
+    """Encodes an image with little loss."""
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=_JPEG_QUALITY)
     return encoded.getvalue()

@@ -1,4 +1,4 @@
-"""The paper's face recognizer and its training."""
+"""The paper's face recognizer and its training: what is attacked, and what judges."""
 
 from mia_jax.recognizer.network import (
     CHANNELS,
@@ -17,6 +17,7 @@ from mia_jax.recognizer.network import (
     logits,
     plain,
 )
+from mia_jax.recognizer.training import RecognizerFacts
 
 __all__ = [
     "CHANNELS",
@@ -26,6 +27,7 @@ __all__ = [
     "UNITS",
     "Params",
     "Recognizer",
+    "RecognizerFacts",
     "classify",
     "convolve",
     "fast_on_cpu",

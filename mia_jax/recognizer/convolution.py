@@ -4,7 +4,8 @@ The plain formulation (`flax.linen.Conv`, `flax.linen.max_pool`) loses most of i
 three places: convolutions of very few channels, the gradient of a maximum over a window, and the
 transposed kernel that loop-invariant code motion leaves in a `lax.scan`. The functions here compute
 the same values and gradients, up to float32 rounding, and avoid all three. They are public so that
-a model other than the paper's can use them as well.
+a model other than the paper's can use them as well. `network` chooses between them and the plain
+formulation.
 """
 
 import functools

@@ -1,4 +1,8 @@
-"""The paper's face recognizer: four convolutions with max-pooling, three fully connected layers."""
+"""The paper's face recognizer: four convolutions with max-pooling, three fully connected layers.
+
+The middle of the story begins here: `training` fits this network to faces, and the attack inverts
+it, or any other function of parameters and images.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -8,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.recognizer import convolution
+from mia_jax.runtime.errors import UserError
 
 Params = Mapping[str, Any]
-ApplyFn = Callable[[Any, jax.Array], jax.Array]
 Outputs = TypeVar("Outputs")
 
 CONVOLUTIONS = ("L1", "L2", "L3", "L4")
@@ -64,10 +68,10 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
       The parameters: one `{"kernel", "bias"}` for each of the layers `L1` to `L7`.
 
     Raises:
-      ValueError: If the images are too small to be pooled four times.
+      UserError: If the images are too small to be pooled four times.
     """
     if min(image_shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
+        raise UserError(
             f"images of {image_shape[0]}x{image_shape[1]} pixels are too small for four 2x2 "
             f"poolings: give at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
         )
@@ -126,19 +130,23 @@ def convolve(params: Params, images: jax.Array) -> jax.Array:
     return (fast_on_cpu if jax.default_backend() == "cpu" else plain)(params, images)
 
 
-def classify(params: Params, convolved: jax.Array) -> tuple[jax.Array, jax.Array]:
+def classify(
+    params: Params, convolved: jax.Array, dropout: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Applies L5 to L7.
 
     Args:
       params: From `init`, of L5 to L7 at least.
       convolved: From `convolve`.
+      dropout: `[2, n, 1024]`: factors on the units of L5 and of L6, in training only.
 
     Returns:
       Logits `[n, classes]` and penultimate features `[n, 1024]`.
     """
     x = convolved
-    for layer in ("L5", "L6"):
+    for number, layer in enumerate(("L5", "L6")):
         x = nn.relu(x @ params[layer]["kernel"] + params[layer]["bias"])
+        x = x if dropout is None else x * dropout[number]
     return x @ params["L7"]["kernel"] + params["L7"]["bias"], x
 
 

@@ -1,5 +1,6 @@
-"""The report: figures and one page."""
+"""The report: figures, sentences and one page."""
 
-from mia_jax.report.page import DASH, PICTURES, PORTRAYED, render, summary
+from mia_jax.report.page import PORTRAYED, picture_names, render
+from mia_jax.report.sentences import summary
 
-__all__ = ["DASH", "PICTURES", "PORTRAYED", "render", "summary"]
+__all__ = ["PORTRAYED", "picture_names", "render", "summary"]

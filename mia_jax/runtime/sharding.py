@@ -2,31 +2,23 @@
 
 The attack needs no talk between devices: every device runs whole chunks of restarts, each of the
 same size, whatever the number of devices. So a restart's clone is the same on one device as on a
-thousand. In training each device convolves its part of the batch, and holds its part of the fully
-connected layers (A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks",
-2014): so the 20 MB of their gradients never travel, only the activations do.
+thousand. In training each device takes its part of the batch. Which arrays of a model are divided,
+and how, is the model's to say: `place` takes its rule.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mia_jax import recognizer
+from mia_jax.runtime.errors import UserError
 
 ITEMS, CLASSES = "items", "classes"
-
-# L5 and L6 are divided by outputs, L7 by inputs: activations are put together before L5 and L6, and
-# the logits are added up.
-_DIVIDED = {
-    "L5": {"kernel": PartitionSpec(None, ITEMS), "bias": PartitionSpec(ITEMS)},
-    "L6": {"kernel": PartitionSpec(None, ITEMS), "bias": PartitionSpec(ITEMS)},
-    "L7": {"kernel": PartitionSpec(ITEMS)},
-}
 
 
 def make_mesh(
@@ -41,24 +33,24 @@ def make_mesh(
         other devices take other work.
       devices: Which devices; all by default.
       items: How many items of work there are, if it is known. One process then leaves out devices
-        without which the work takes no more waves: idle ones of a CPU would take its time.
+        without which the work takes no more rounds: idle ones of a CPU would take its time.
 
     Returns:
       A mesh with the axes "items" and "classes".
 
     Raises:
-      ValueError: If the devices do not divide into such groups.
+      UserError: If the devices do not divide into such groups.
     """
     found = list(devices or jax.devices())
     if class_shards < 1 or len(found) % class_shards:
-        raise ValueError(
+        raise UserError(
             f"class_shards={class_shards} does not divide the {len(found)} devices: give one of "
             f"{[n for n in range(1, len(found) + 1) if len(found) % n == 0]}"
         )
     groups = np.array(found).reshape(-1, class_shards)
     if items and jax.process_count() == 1:
-        waves = math.ceil(items / len(groups))
-        groups = groups[: math.ceil(items / waves)]
+        rounds = math.ceil(items / len(groups))
+        groups = groups[: math.ceil(items / rounds)]
     return Mesh(groups, (ITEMS, CLASSES))
 
 
@@ -72,63 +64,53 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
     Args:
       mesh: From `make_mesh`.
-      tree: A pytree of arrays, the same in every process.
+      tree: A pytree, the same in every process; what is no array, such as a function or a number
+        of Python's, stays as it is.
 
     Returns:
       The same, on all devices of the mesh.
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    arrays, others = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), others)
 
 
-def place_recognizer(mesh: Mesh, params: Any) -> Any:
-    """Copies a recognizer to every device, its last layer split over the axis "classes".
+def place(mesh: Mesh, tree: Any, rule: Callable[[tuple[str, ...]], PartitionSpec]) -> Any:
+    """Puts each array of a pytree where a rule says.
 
     Args:
       mesh: From `make_mesh`.
-      params: Weights as `recognizer.init` gives them.
+      tree: A pytree, the same in every process; what is no array stays as it is.
+      rule: From the names on the path to an array, such as ("L7", "kernel"), to how its dimensions
+        are divided over the axes of the mesh; `PartitionSpec()` copies it to every device.
 
     Returns:
-      The weights on the mesh.
+      The same on the mesh.
 
     Raises:
-      ValueError: If the classes do not divide by the number of shards.
-    """
-    shards, classes = mesh.shape[CLASSES], params["L7"]["bias"].shape[0]
-    if classes % shards:
-        raise ValueError(
-            f"class_shards={shards} does not divide the recognizer's {classes} classes"
-        )
-    last = {"kernel": PartitionSpec(None, CLASSES), "bias": PartitionSpec(CLASSES)}
-    return {
-        layer: {
-            name: jax.device_put(
-                array,
-                NamedSharding(mesh, last[name] if layer == "L7" else PartitionSpec()),
-            )
-            for name, array in arrays.items()
-        }
-        for layer, arrays in params.items()
-    }
-
-
-def place_training(mesh: Mesh, tree: Any) -> Any:
-    """Divides the fully connected layers over the mesh, and copies all else to every device.
-
-    Args:
-      mesh: From `make_mesh`.
-      tree: A state of training, or any part of it, the same in every process.
-
-    Returns:
-      The same on the mesh; whole on every device where the layers' units do not divide.
+      UserError: If a dimension does not divide.
     """
 
-    def place(path: tuple[Any, ...], array: Any) -> jax.Array:
-        *_, layer, name = (None, None, *[getattr(key, "key", None) for key in path])
-        divides = recognizer.UNITS % width(mesh) == 0
-        spec = _DIVIDED.get(str(layer), {}).get(str(name)) if divides else None
-        return jax.device_put(array, NamedSharding(mesh, spec or PartitionSpec()))
+    def put(path: tuple[Any, ...], leaf: Any) -> Any:
+        if not eqx.is_array(leaf):
+            return leaf
+        names = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+        spec = rule(names)
+        for dimension, axes in enumerate(spec):
+            devices = _devices_of(mesh, axes)
+            if np.shape(leaf)[dimension] % devices:
+                raise UserError(
+                    f"{'/'.join(names)} of shape {np.shape(leaf)} does not divide over {devices} "
+                    f"devices: give a number that divides {np.shape(leaf)[dimension]}"
+                )
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
 
-    return jax.tree_util.tree_map_with_path(place, tree)
+    return jax.tree_util.tree_map_with_path(put, tree)
+
+
+def _devices_of(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
+    """Returns over how many devices one dimension is divided."""
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    return math.prod(mesh.shape[name] for name in names)
 
 
 def divide_batch(mesh: Mesh, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -171,18 +153,22 @@ def item_by_item(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]
 
     Args:
       mesh: From `make_mesh`.
-      function: `(shared, *item) -> results`, pytrees of arrays.
+      function: `(shared, *item) -> results`, pytrees of arrays. Among the leaves of `shared` there
+        may be functions and other things that are no arrays: they are compiled in.
 
     Returns:
       A compiled `(shared, *items) -> results` where items and results have a leading axis of
       `width(mesh)`, sharded over the mesh, and `shared` is as `replicate` gives it.
     """
 
-    def one(shared: Any, *items: Any) -> Any:
-        results = function(shared, *jax.tree.map(lambda array: array[0], items))
-        return jax.tree.map(lambda array: array[None], results)
-
     def all_items(shared: Any, *items: Any) -> Any:
+        arrays, others = eqx.partition(shared, eqx.is_array)
+
+        def one(arrays: Any, *items: Any) -> Any:
+            item = jax.tree.map(lambda array: array[0], items)
+            results = function(eqx.combine(arrays, others), *item)
+            return jax.tree.map(lambda array: array[None], results)
+
         specs = (PartitionSpec(), *[PartitionSpec(ITEMS)] * len(items))
         # Only the items are divided by hand: XLA divides the classes as the weights are.
         mapped = jax.shard_map(
@@ -193,9 +179,9 @@ def item_by_item(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]
             axis_names={ITEMS},
             check_vma=False,
         )
-        return mapped(shared, *items)
+        return mapped(arrays, *items)
 
-    return jax.jit(all_items)
+    return eqx.filter_jit(all_items)
 
 
 def spread(mesh: Mesh, values: np.ndarray) -> jax.Array:
@@ -228,7 +214,9 @@ def spread_parts(mesh: Mesh, tree: Any) -> Any:
 
 def here(tree: Any) -> Any:
     """Returns this process's copy of replicated arrays, on one of its devices."""
-    return jax.tree.map(lambda array: array.addressable_data(0), tree)
+    return jax.tree.map(
+        lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree
+    )
 
 
 def rows_here(tree: Any) -> Iterator[tuple[int, Any]]:

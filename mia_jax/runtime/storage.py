@@ -1,97 +1,28 @@
-"""The work directory: where everything lies, and how it gets there whole or not at all.
+"""Files that are whole or not there at all, whatever stops the process that writes them.
 
-protocol.json                      who is who
-target/, evaluator/                a recognizer each:
-  training/<step>/                   its state after the last round, until training is done
-  checkpoint/                        its best weights
-  metrics.csv, events.out.tfevents.* its training curves
-  recognizer.json                    what it is; written last, so it says that training is done
-clones/<identity>.npz              the clones of one person
-clones/parts/                      restarts of a person whose attack is not yet done
-clones/manifest.json               whose attack is done
-evaluation.json, figures/, report.html
+Everything goes to a temporary file beside its place first, which one rename puts there. Arrays are
+stored as `.npz`, so that numpy alone opens them. numpy reads a member of such a file as a whole;
+here members are mapped to the file, and joined part by part, since a person's clones may be too
+many for memory. Chunked stores such as zarr, by way of tensorstore, would do both, but are
+directories of many files, which no single rename makes whole.
 """
 
 import contextlib
 import csv
+import fcntl
 import json
 import os
 import pathlib
-import shutil
 import tempfile
-import urllib.parse
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
+from mia_jax.runtime.errors import MissingError, UserError
 
-class WorkDirectory:
-    """Paths within a work directory.
-
-    Attributes:
-      root: The directory itself.
-    """
-
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Names a work directory, which need not exist yet."""
-        self.root = pathlib.Path(root).absolute()
-
-    @property
-    def protocol(self) -> pathlib.Path:
-        """Who is who."""
-        return self.root / "protocol.json"
-
-    def recognizer(self, role: str) -> pathlib.Path:
-        """Everything of the recognizer "target" or "evaluator"."""
-        return self.root / role
-
-    @property
-    def clones(self) -> pathlib.Path:
-        """The clones of every person."""
-        return self.root / "clones"
-
-    def clones_of(self, identity: str) -> pathlib.Path:
-        """The clones of one person."""
-        return self.clones / f"{file_name(identity)}.npz"
-
-    def part_of(self, identity: str, first: int, last: int) -> pathlib.Path:
-        """Restarts `first` to `last` of one person, while others are still missing."""
-        return self.clones / "parts" / f"{file_name(identity)}-{first:06d}-{last:06d}.npz"
-
-    @property
-    def manifest(self) -> pathlib.Path:
-        """Whose attack is done, and whose is not."""
-        return self.clones / "manifest.json"
-
-    @property
-    def seconds(self) -> pathlib.Path:
-        """How long each stage took, apart from the results, which do not depend on it."""
-        return self.root / "seconds.json"
-
-    @property
-    def evaluation(self) -> pathlib.Path:
-        """All figures of the evaluation."""
-        return self.root / "evaluation.json"
-
-    @property
-    def figures(self) -> pathlib.Path:
-        """The pictures."""
-        return self.root / "figures"
-
-    @property
-    def report(self) -> pathlib.Path:
-        """The report."""
-        return self.root / "report.html"
-
-
-def file_name(identity: str) -> str:
-    """Turns an identity's name into a safe file name; plain names stay as they are."""
-    quoted = urllib.parse.quote(identity, safe=" ()+,=@[]{}'!#$&")
-    return quoted.replace(".", "%2E") if quoted.startswith(".") else quoted
+_TEMPORARY = ".writing-"
 
 
 def check_writable(directory: pathlib.Path) -> None:
@@ -113,18 +44,41 @@ def check_writable(directory: pathlib.Path) -> None:
 def _whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside a file, and renames it to that once it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     temporary = pathlib.Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+            temporary.chmod(0o644)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Locks a file until it is closed, or its process killed; False where that is not possible."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # Another process holds it, or the file system knows no locks.
+        return False
+    return True
+
+
+def clean(directory: pathlib.Path) -> None:
+    """Removes the temporary files that a killed run left, those of a living one excepted.
+
+    Args:
+      directory: Where, with all that lies below; it need not exist.
+    """
+    for path in directory.rglob(f"{_TEMPORARY}*"):
+        # Another process may finish or remove it at any moment.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError), path.open("r+b") as file:
+            if _lock(file):
+                path.unlink()
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -159,13 +113,15 @@ def read_json(path: pathlib.Path) -> Any:
       Its content.
 
     Raises:
-      FileNotFoundError: If there is no such file.
-      ValueError: If it is not JSON.
+      MissingError: If there is no such file.
+      UserError: If it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{path} does not exist") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}): delete it to redo it") from None
+        raise UserError(f"{path} is not readable JSON ({error}): delete it to redo it") from None
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -185,9 +141,11 @@ def _readable(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
+        raise MissingError(f"{path} does not exist") from None
+    except PermissionError:
         raise
     except Exception as error:  # zipfile, numpy and zlib each have their own.
-        raise ValueError(f"{path} cannot be read ({error}): delete it to redo it") from None
+        raise UserError(f"{path} cannot be read ({error}): delete it to redo it") from None
 
 
 def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -201,8 +159,8 @@ def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[
       The arrays by name.
 
     Raises:
-      FileNotFoundError: If there is no such file.
-      ValueError: If it is damaged or lacks one of the arrays.
+      MissingError: If there is no such file.
+      UserError: If it is damaged or lacks one of the arrays.
     """
     with _readable(path), np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in (file.files if names is None else names)}
@@ -218,8 +176,8 @@ def names_of(path: pathlib.Path) -> list[str]:
       Their names.
 
     Raises:
-      FileNotFoundError: If there is no such file.
-      ValueError: If it is damaged.
+      MissingError: If there is no such file.
+      UserError: If it is damaged.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -236,8 +194,8 @@ def map_array(path: pathlib.Path, name: str) -> np.ndarray:
       The array, mapped to the file: a row is read when it is asked for.
 
     Raises:
-      FileNotFoundError: If there is no such file.
-      ValueError: If it is damaged, compressed, or lacks the array.
+      MissingError: If there is no such file.
+      UserError: If it is damaged, compressed, or lacks the array.
     """
     with _readable(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
         member = archive.getinfo(f"{name}.npy")
@@ -270,8 +228,8 @@ def join_arrays(
       common: The arrays that are the same in all parts, and are taken once.
 
     Raises:
-      FileNotFoundError: If a part is missing.
-      ValueError: If a part is damaged or lacks one of the arrays.
+      MissingError: If a part is missing.
+      UserError: If a part is damaged or lacks one of the arrays.
     """
     with _whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
@@ -322,86 +280,3 @@ def read_table(path: pathlib.Path) -> list[dict[str, float]]:
             {key: int(value) if value.isdecimal() else float(value) for key, value in row.items()}
             for row in rows
         ]
-
-
-def save_checkpoint(directory: pathlib.Path, tree: Any) -> None:
-    """Writes a pytree of arrays whole, in place of what was there.
-
-    Where several processes work as one, all of them call it.
-
-    Args:
-      directory: Where.
-      tree: The arrays, the same on all devices.
-    """
-    # As numpy arrays they fit any number of devices that may read them.
-    arrays = jax.tree.map(np.asarray, tree)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory, arrays, force=True)
-
-
-def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
-    """Reads a pytree of arrays.
-
-    Args:
-      directory: Where.
-      like: A pytree of the same structure, shapes and types: arrays or `jax.ShapeDtypeStruct`.
-
-    Returns:
-      The arrays, in host memory.
-
-    Raises:
-      FileNotFoundError: If there is no checkpoint.
-      ValueError: If the checkpoint does not fit or is damaged.
-    """
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} holds no checkpoint")
-    unreadable = f"{directory} is not a readable checkpoint: delete it to redo it"
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            found = _shapes(checkpointer.metadata(directory).item_metadata.tree)
-        except Exception as error:  # orbax, json and tensorstore each have their own.
-            raise ValueError(unreadable) from error
-        expected = _shapes(like)
-        for name in sorted({*expected, *found}):
-            if expected.get(name) != found.get(name):
-                raise ValueError(
-                    f"the checkpoint {directory} does not fit the model: {name} has the shape "
-                    f"{found.get(name)} there, and {expected.get(name)} is needed"
-                )
-        try:
-            empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-            return checkpointer.restore(directory, empty)
-        except Exception as error:
-            raise ValueError(unreadable) from error
-
-
-def steps_of(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Lists the whole checkpoints below a directory, each named by its step, the last one last."""
-    return sorted(path for path in directory.glob("*") if path.name.isdigit())
-
-
-def save_step(directory: pathlib.Path, step: int, tree: Any) -> None:
-    """Writes the checkpoint of a step, then removes those of earlier steps.
-
-    Args:
-      directory: Where the checkpoints of this training lie.
-      step: The step.
-      tree: The arrays.
-    """
-    save_checkpoint(directory / f"{step:08d}", tree)
-    if jax.process_index():
-        return
-    for path in directory.iterdir():
-        if path.name != f"{step:08d}":  # Also what an interrupted run left unfinished.
-            shutil.rmtree(path)
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each leaf, by its path such as L7/kernel.
-
-    A named tuple comes back from a checkpoint as a dictionary: their paths must read the same.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves
-    }

@@ -45,7 +45,7 @@ def divide(identities: Sequence[str], restarts: int, chunk: int) -> list[Item]:
     ]
 
 
-def waves(items: Sequence[Item], width: int) -> Iterator[list[Item]]:
+def groups(items: Sequence[Item], width: int) -> Iterator[list[Item]]:
     """Groups items that are done at the same time.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import recognizer
+from mia_jax.runtime.errors import UserError
 
 RATE = 0.1  # Of every attack here.
 PACKAGES = ("torch", "art", "packaging")
@@ -20,7 +21,7 @@ PACKAGES = ("torch", "art", "packaging")
 CHUNK = 20
 
 
-class Model(NamedTuple):
+class Network(NamedTuple):
     """Which of the paper's CNNs.
 
     Attributes:
@@ -46,71 +47,71 @@ def need(suite: str) -> None:
       suite: What cannot do without.
 
     Raises:
-      ValueError: If one is missing.
+      UserError: If one is missing.
     """
     if any(importlib.util.find_spec(package) is None for package in PACKAGES):
-        raise ValueError(f"--suite={suite} needs PyTorch and ART: pip install -e '.[benchmark]'")
+        raise UserError(f"--suite={suite} needs PyTorch and ART: pip install -e '.[benchmark]'")
 
 
-def forward_flops(model: Model) -> int:
+def forward_flops(network: Network) -> int:
     """Counts the arithmetic of one image's way forward, a multiply-add as two operations.
 
     The gradient with respect to the image takes as many again. Biases, rectification and pooling
     are not counted: they are below 2%.
 
     Args:
-      model: Which CNN.
+      network: Which CNN.
 
     Returns:
       The floating point operations of convolutions and matrix products.
     """
-    side, inputs, flops = model.side, model.channels, 0
+    side, inputs, flops = network.side, network.channels, 0
     for size, features in zip(recognizer.KERNELS, recognizer.CHANNELS, strict=True):
         flops += 2 * size**2 * inputs * features * side**2
         side, inputs = side // 2, features
     inputs *= side**2
-    for outputs in (recognizer.UNITS, recognizer.UNITS, model.classes):
+    for outputs in (recognizer.UNITS, recognizer.UNITS, network.classes):
         flops += 2 * inputs * outputs
         inputs = outputs
     return flops
 
 
-def paper_cnn(model: Model) -> Any:
+def paper_cnn(network: Network) -> Any:
     """Builds the paper's CNN in PyTorch, channels last: half the time of its default layout.
 
     Args:
-      model: Which CNN.
+      network: Which CNN.
 
     Returns:
       A `torch.nn.Module` from images `[n, channels, side, side]` to logits.
     """
     torch = importlib.import_module("torch")
     nn = torch.nn
-    layers, inputs = [], model.channels
+    layers, inputs = [], network.channels
     for size, features in zip(recognizer.KERNELS, recognizer.CHANNELS, strict=True):
         layers += [nn.Conv2d(inputs, features, size, padding=size // 2), nn.ReLU(), nn.MaxPool2d(2)]
         inputs = features
     layers.append(nn.Flatten())
-    inputs *= (model.side // 2 ** len(recognizer.KERNELS)) ** 2
+    inputs *= (network.side // 2 ** len(recognizer.KERNELS)) ** 2
     for _ in range(2):
         layers += [nn.Linear(inputs, recognizer.UNITS), nn.ReLU()]
         inputs = recognizer.UNITS
-    layers.append(nn.Linear(inputs, model.classes))
+    layers.append(nn.Linear(inputs, network.classes))
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def _photographs(model: Model, count: int) -> Any:
+def _photographs(network: Network, count: int) -> Any:
     """Draws images in PyTorch."""
     torch = importlib.import_module("torch")
-    images = torch.rand(count, model.channels, model.side, model.side)
+    images = torch.rand(count, network.channels, network.side, network.side)
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def torch_attack(model: Model, restarts: int, iterations: int) -> Callable[[], None]:
+def torch_attack(network: Network, restarts: int, iterations: int) -> Callable[[], None]:
     """Prepares gradient descent on the cross-entropy, pixels clipped, weights frozen.
 
     Args:
-      model: Which CNN.
+      network: Which CNN.
       restarts: How many images descend.
       iterations: How far.
 
@@ -118,7 +119,7 @@ def torch_attack(model: Model, restarts: int, iterations: int) -> Callable[[], N
       Runs all iterations of all restarts.
     """
     torch = importlib.import_module("torch")
-    net = paper_cnn(model).eval().requires_grad_(False)
+    net = paper_cnn(network).eval().requires_grad_(False)
 
     def step(images: Any) -> Any:
         images = images.detach().requires_grad_(True)
@@ -127,7 +128,7 @@ def torch_attack(model: Model, restarts: int, iterations: int) -> Callable[[], N
         (gradient,) = torch.autograd.grad(loss, images)
         return (images.detach() - RATE * gradient).clamp_(0, 1)
 
-    chunks = list(torch.split(_photographs(model, restarts), CHUNK))
+    chunks = list(torch.split(_photographs(network, restarts), CHUNK))
 
     def run() -> None:
         for _ in range(iterations):
@@ -136,11 +137,11 @@ def torch_attack(model: Model, restarts: int, iterations: int) -> Callable[[], N
     return run
 
 
-def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callable[[], None]:
+def torch_training(network: Network, batch: int, rate: float, steps: int) -> Callable[[], None]:
     """Prepares training by Adam on the cross-entropy of one batch.
 
     Args:
-      model: Which CNN.
+      network: Which CNN.
       batch: Photographs in it.
       rate: Adam's.
       steps: How many to take.
@@ -149,8 +150,8 @@ def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callabl
       Takes the steps.
     """
     torch = importlib.import_module("torch")
-    net, images = paper_cnn(model).train(), _photographs(model, batch)
-    labels = torch.arange(batch) % model.classes
+    net, images = paper_cnn(network).train(), _photographs(network, batch)
+    labels = torch.arange(batch) % network.classes
     # Fused is its fastest: by default, updating 7 million weights takes several times as long.
     adam = torch.optim.Adam(net.parameters(), rate, fused=True)
 
@@ -164,7 +165,7 @@ def torch_training(model: Model, batch: int, rate: float, steps: int) -> Callabl
 
 
 def art_attack(
-    model: Model, targets: np.ndarray, iterations: int, helped: bool
+    network: Network, targets: np.ndarray, iterations: int, helped: bool
 ) -> Callable[[], None]:
     """Prepares ART's MIFace on logits, its stronger form, with one batch of all restarts.
 
@@ -175,7 +176,7 @@ def art_attack(
     makes it take every iteration. It differentiates once for each distinct label.
 
     Args:
-      model: Which CNN.
+      network: Which CNN.
       targets: `[restarts]`: the targeted classes.
       iterations: How many.
       helped: Whether to help it.
@@ -186,8 +187,8 @@ def art_attack(
     torch = importlib.import_module("torch")
     classification = importlib.import_module("art.estimators.classification")
     inversion = importlib.import_module("art.attacks.inference.model_inversion")
-    shape = (model.channels, model.side, model.side)
-    net = paper_cnn(model).eval()
+    shape = (network.channels, network.side, network.side)
+    net = paper_cnn(network).eval()
     if helped:
         net.requires_grad_(False)
     else:
@@ -196,7 +197,7 @@ def art_attack(
         model=net,
         loss=torch.nn.CrossEntropyLoss(),
         input_shape=shape,
-        nb_classes=model.classes,
+        nb_classes=network.classes,
         clip_values=(0.0, 1.0),
         device_type="cpu",
     )

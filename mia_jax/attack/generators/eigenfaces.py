@@ -10,6 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
+from jax.tree_util import Partial
+
+from mia_jax.attack import seeds
+from mia_jax.attack.objectives import clip_pixels
+from mia_jax.attack.spaces import Space, identity, start_image
+from mia_jax.runtime.errors import UserError
 
 
 class Eigenfaces(NamedTuple):
@@ -24,6 +30,71 @@ class Eigenfaces(NamedTuple):
     components: jax.Array
 
 
+def space(
+    auxiliary: np.ndarray,
+    components: int,
+    *,
+    waves: int = 0,
+    wave_deviation: float = 0.25,
+    seed: seeds.SeedFn = seeds.mean_of_subset,
+    spread: float = 0.0,
+    prior: float = 1.0,
+) -> Space:
+    """Searches the coefficients of eigenfaces, completed by waves where asked.
+
+    Args:
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
+      components: How many eigenfaces; see `fit`.
+      waves: How many frequencies of waves along each axis complete them; 0 for none.
+      wave_deviation: Standard deviation of a pixel over random draws of the waves.
+      seed: The image whose projection a restart starts from; from `seeds`.
+      spread: Standard deviation of Gaussian noise on the first coefficients.
+      prior: Weight of half the squared coefficients: 1 weighs them as the logarithm of a standard
+        normal density.
+
+    Returns:
+      A space whose points are `[components + waves**2 - 1]` coefficients, without bounds.
+
+    Raises:
+      UserError: If there are too few faces, or pixels, for what is asked.
+    """
+    basis = orthogonal = fit(auxiliary, components)
+    if waves:
+        basis = with_waves(basis, waves, wave_deviation)
+    faces = jnp.asarray(auxiliary)
+    return Space(
+        start=Partial(_start, orthogonal, len(basis.components), seed, faces, spread),
+        decode=Partial(_decode_within, basis),
+        penalty=Partial(_penalty, prior),
+        project=identity,
+    )
+
+
+def _start(
+    orthogonal: Eigenfaces,
+    size: int,
+    seed: seeds.SeedFn,
+    auxiliary: jax.Array,
+    spread: float,
+    key: jax.Array,
+) -> jax.Array:
+    """Projects a seed image on the eigenfaces, and adds noise to all coefficients."""
+    point = encode(orthogonal, start_image(seed, auxiliary, key))
+    point = jnp.pad(point, (0, size - len(point)))
+    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
+
+
+def _decode_within(basis: Eigenfaces, point: jax.Array) -> jax.Array:
+    """Decodes within [0, 1]: outside the attack would find contrasts that no photograph has."""
+    return clip_pixels(decode(basis, point))
+
+
+def _penalty(prior: float, point: jax.Array, image: jax.Array) -> jax.Array:
+    """Weighs the coefficients by a Gaussian density."""
+    del image
+    return prior / 2 * jnp.sum(point**2)
+
+
 def fit(auxiliary: np.ndarray, components: int) -> Eigenfaces:
     """Finds the principal components of faces and of their mirror images.
 
@@ -35,14 +106,14 @@ def fit(auxiliary: np.ndarray, components: int) -> Eigenfaces:
       The eigenfaces, the one of largest variance first.
 
     Raises:
-      ValueError: If there are too few faces for so many components.
+      UserError: If there are too few faces for so many components.
 
     Source: Turk and Pentland 1991, "Eigenfaces for recognition".
     """
     auxiliary = np.asarray(auxiliary)
     faces = np.concatenate([auxiliary, auxiliary[:, :, ::-1]])
     if not 0 < components < len(faces):
-        raise ValueError(
+        raise UserError(
             f"components={components} eigenfaces cannot come from {len(auxiliary)} faces and their "
             f"mirror images: give 1 to {len(faces) - 1}"
         )
@@ -75,11 +146,11 @@ def with_waves(eigenfaces: Eigenfaces, frequencies: int, deviation: float) -> Ei
       The eigenfaces, then `frequencies**2 - 1` waves, the same in all channels.
 
     Raises:
-      ValueError: If there are fewer pixels than waves.
+      UserError: If there are fewer pixels than waves.
     """
     height, width, channels = eigenfaces.mean.shape
     if not 1 < frequencies <= min(height, width):
-        raise ValueError(
+        raise UserError(
             f"frequencies={frequencies} is not possible with {height}x{width} pixels: "
             f"give 2 to {min(height, width)}"
         )

@@ -1,0 +1,177 @@
+"""The recipe that the flags ask for: one of the library's, and the arguments that flags change."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optax
+from absl import flags
+
+from mia_jax import recognizer
+from mia_jax.attack import Attack, losses, recipes, seeds
+from mia_jax.runtime.errors import UserError
+
+RECIPES: dict[str, Callable[..., Attack]] = {"paper": recipes.paper, "best": recipes.best}
+LOSSES = {
+    "least_squares": losses.least_squares,
+    "infomax": losses.infomax,
+    "max_margin": losses.max_margin,
+}
+OPTIMIZERS = {
+    "gradient_descent": optax.sgd,
+    "momentum": functools.partial(optax.sgd, momentum=0.9),
+    "adam": optax.adam,
+}
+SEEDS = {
+    "mean_of_subset": seeds.mean_of_subset,
+    "noisy_mean": seeds.noisy_mean,
+    "uniform_noise": seeds.uniform_noise,
+}
+PRECISIONS = {
+    "float32": recognizer.logits,
+    "bfloat16": recognizer.in_bfloat16(recognizer.logits),
+}
+
+_RECIPE = flags.DEFINE_enum(
+    "recipe",
+    "paper",
+    list(RECIPES),
+    "How to attack: as the paper does, or with the combination that works best on the ORL faces. "
+    "The other flags of this module change single arguments of it.",
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "float32",
+    list(PRECISIONS),
+    "Of the recognizer's weights and activations in the attack; images and losses are float32.",
+)
+_MARGIN = flags.DEFINE_float(
+    "margin",
+    None,
+    "With --loss=max_margin, the lead of the target's logit that is enough; by default that of the "
+    "recipe; inf for as much as there is, which exaggerates faces. Photographs of ORL have about "
+    "10.",
+    0.0,
+)
+_SEED_IMAGE = flags.DEFINE_enum(
+    "seed_image",
+    None,
+    list(SEEDS),
+    "Where a restart starts: the mean of 256 unrelated faces, another subset for each restart; the "
+    "mean of all of them, with noise; or noise alone.",
+)
+_FUNCTIONS: tuple[tuple[flags.FlagHolder, Mapping[str, Callable[..., Any]]], ...] = (
+    (flags.DEFINE_enum("loss", None, list(LOSSES), "What the attack descends."), LOSSES),
+    (flags.DEFINE_enum("optimizer", None, list(OPTIMIZERS), "How it descends."), OPTIMIZERS),
+    (_SEED_IMAGE, SEEDS),
+)
+_NUMBERS = (
+    flags.DEFINE_integer("components", None, "Number of eigenfaces.", 1),
+    flags.DEFINE_integer(
+        "waves", None, "Frequencies along each axis of waves that complete the eigenfaces.", 0
+    ),
+    flags.DEFINE_float(
+        "wave_deviation", None, "Standard deviation of a pixel over random draws of waves.", 0.0
+    ),
+    flags.DEFINE_float(
+        "spread", None, "Standard deviation of the first coefficients of eigenfaces.", 0.0
+    ),
+    flags.DEFINE_float(
+        "prior", None, "Weight of half the squared coefficients of eigenfaces.", 0.0
+    ),
+    flags.DEFINE_float("rate", None, "Rate of the descent, alpha in the paper."),
+    flags.DEFINE_integer("iterations", None, "Number of updates of each restart.", 1),
+    flags.DEFINE_float("total_variation", None, "Weight of the image's total variation.", 0.0),
+    flags.DEFINE_float(
+        "l2", None, "Weight of the image's mean squared distance from mid-gray.", 0.0
+    ),
+    flags.DEFINE_integer(
+        "views_per_iteration",
+        None,
+        "Random views of the image in each iteration: rotated, scaled and shifted a little; 0 "
+        "shows the image as it is.",
+        0,
+    ),
+    flags.DEFINE_float(
+        "stop_score",
+        None,
+        "Confidence of the target at which a restart ends early; by default it never does. A chunk "
+        "ends when all of its restarts have.",
+        0.0,
+        1.0,
+    ),
+    flags.DEFINE_integer(
+        "stop_patience",
+        None,
+        "Iterations without a lower loss after which a restart ends early; by default never.",
+        1,
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One way to attack.
+
+    Attributes:
+      name: In `RECIPES`.
+      arguments: All keyword arguments of that function.
+      precision: In `PRECISIONS`.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    precision: str
+
+    def attack(self, auxiliary: np.ndarray) -> Attack:
+        """Fits the attack to unrelated faces `[n, height, width, channels]` in [0, 1]."""
+        return RECIPES[self.name](PRECISIONS[self.precision], auxiliary, **self.arguments)
+
+    def described(self) -> dict[str, str | float | None]:
+        """Returns the arguments as plain values, to be stored with the clones."""
+        return {name: _plain(value) for name, value in self.arguments.items()} | {
+            "precision": self.precision
+        }
+
+
+def from_flags() -> Recipe:
+    """Returns the recipe that the flags ask for.
+
+    Raises:
+      UserError: If a flag has no effect on the recipe or on the loss.
+    """
+    name = _RECIPE.value
+    arguments = _defaults(RECIPES[name])
+    given: dict[str, Any] = {f.name: f.value for f in _NUMBERS if f.value is not None}
+    for flag, functions in _FUNCTIONS:
+        if flag.value is not None:
+            given[flag.name] = functions[flag.value]
+    if _MARGIN.value is not None:
+        loss = given.get("loss", arguments["loss"])
+        if getattr(loss, "func", loss) is not losses.max_margin:
+            raise UserError(f"--margin is only for --loss=max_margin, not for {_plain(loss)}")
+        given["loss"] = functools.partial(losses.max_margin, enough=_MARGIN.value)
+    for argument in given:
+        if argument not in arguments:
+            fitting = [other for other, make in RECIPES.items() if argument in _defaults(make)]
+            raise UserError(f"--{argument} is only for --recipe={' or '.join(fitting)}")
+    if given.get("rate", 1) <= 0:
+        raise UserError(f"--rate={given['rate']} does not descend: give a rate above 0")
+    return Recipe(name, arguments | given, _PRECISION.value)
+
+
+def _defaults(make: Callable[..., Attack]) -> dict[str, Any]:
+    """Returns the keyword arguments of a recipe and their defaults."""
+    parameters = inspect.signature(make).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def _plain(value: Any) -> str | float | None:
+    """Writes a function as its name, with the arguments that are bound to it."""
+    if isinstance(value, functools.partial):
+        bound = ", ".join(f"{name}={each}" for name, each in value.keywords.items())
+        return f"{_plain(value.func)}({bound})"
+    return value.__name__ if callable(value) else value

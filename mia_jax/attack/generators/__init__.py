@@ -1,0 +1,1 @@
+"""Generators of faces whose latents an attack may search: one file each, each with a `space`."""

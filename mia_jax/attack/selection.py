@@ -1,0 +1,56 @@
+"""Which of a person's clones an attacker would keep, who has no evaluator to ask."""
+
+from typing import Any
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.attack.objectives import ApplyFn
+from mia_jax.recognizer.views import ViewRange, random_view
+
+VIEWS = ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5, brightness=0.05)
+VIEW_COUNT = 16
+_BATCH = 100
+
+
+def robust_scores(
+    apply_fn: ApplyFn, params: Any, images: np.ndarray, target: int, key: jax.Array
+) -> np.ndarray:
+    """Averages the attacked model's confidence over random views of each clone.
+
+    Noise that only fools the model rarely survives a small change of the view. The clone of the
+    highest score is the attacker's pick.
+
+    Args:
+      apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
+      params: Whatever `apply_fn` takes first.
+      images: `[n, height, width, channels]` in [0, 1].
+      target: The class.
+      key: A typed `jax.random.key`, consumed; all images are seen in the same views.
+
+    Returns:
+      `[n]` in [0, 1].
+    """
+    keys = jax.random.split(key, VIEW_COUNT)
+    scores = []
+    for first in range(0, len(images), _BATCH):
+        part = np.asarray(images[first : first + _BATCH])
+        padded = np.concatenate([part, np.zeros((_BATCH - len(part), *part.shape[1:]), part.dtype)])
+        seen = _mean_confidence(apply_fn, params, jnp.asarray(padded), jnp.asarray(target), keys)
+        scores.append(np.asarray(seen)[: len(part)])
+    return np.concatenate(scores)
+
+
+@equinox.filter_jit
+def _mean_confidence(
+    apply_fn: ApplyFn, params: Any, images: jax.Array, target: jax.Array, keys: jax.Array
+) -> jax.Array:
+    """Returns the mean confidence `[n]` over the views of all keys."""
+
+    def see(key: jax.Array) -> jax.Array:
+        views = jax.vmap(lambda image: random_view(key, image, VIEWS))(images)
+        return jax.nn.softmax(apply_fn(params, views))[:, target]
+
+    return jnp.mean(jax.lax.map(see, keys), 0)

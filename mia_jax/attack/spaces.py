@@ -1,0 +1,104 @@
+"""Where an attack searches: from points of a space to images, and what keeps them plausible.
+
+The first of the attack's parts. The paper searches the pixels themselves (`pixels`); a generator
+of faces is another space, one file each in `generators`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from mia_jax.attack import losses, seeds
+from mia_jax.attack.objectives import clip_pixels
+
+Point = Any  # A pytree of arrays.
+
+
+class Space(NamedTuple):
+    """A search space; a function that holds arrays is a `jax.tree_util.Partial` of them.
+
+    Attributes:
+      start: `key -> point`: a restart's first point.
+      decode: `point -> image [height, width, channels]`, differentiable.
+      penalty: `(point, image) -> scalar`, added to the objective.
+      project: `point -> point`: the nearest one that is allowed, after each update. Each space
+        brings its own: what is right for pixels is wrong for latents.
+    """
+
+    start: Callable[[jax.Array], Point]
+    decode: Callable[[Point], jax.Array]
+    penalty: Callable[[Point, jax.Array], jax.Array]
+    project: Callable[[Point], Point]
+
+
+def identity(point: Point) -> Point:
+    """Returns the point: every point is an image, or every point is allowed."""
+    return point
+
+
+def no_penalty(point: Point, image: jax.Array) -> jax.Array:
+    """Asks nothing of the image but what the objective asks."""
+    del point, image
+    return jnp.zeros(())
+
+
+def start_image(seed: seeds.SeedFn, auxiliary: jax.Array, key: jax.Array) -> jax.Array:
+    """Draws a restart's seed image, the same in every space.
+
+    Args:
+      seed: From `seeds`.
+      auxiliary: `[n, height, width, channels]` in [0, 1].
+      key: A typed `jax.random.key`, of which the first half is consumed: the second is the space's
+        own, so that spaces are compared from the same seeds.
+
+    Returns:
+      `[height, width, channels]` in [0, 1].
+    """
+    return seed(jax.random.split(key)[0], auxiliary)
+
+
+def pixels(auxiliary: jax.Array, seed: seeds.SeedFn = seeds.mean_of_subset) -> Space:
+    """Searches the images themselves: the paper's space.
+
+    Args:
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
+      seed: Where a restart starts; from `seeds`.
+
+    Returns:
+      A space whose points are images, kept in [0, 1].
+
+    Source: equations 6 to 8.
+    """
+    start = Partial(start_image, seed, auxiliary)
+    return Space(start, identity, no_penalty, clip_pixels)
+
+
+def with_penalty(space: Space, total_variation: float, l2: float) -> Space:
+    """Asks for smooth images, or for images near mid-gray, besides what the space asks for.
+
+    Args:
+      space: Any space.
+      total_variation: Weight of the image's total variation, not negative.
+      l2: Weight of the image's mean squared distance from mid-gray, not negative.
+
+    Returns:
+      The same space, with the penalties added.
+    """
+    if not total_variation and not l2:
+        return space
+    return space._replace(penalty=Partial(_penalty, space.penalty, total_variation, l2))
+
+
+def _penalty(
+    own: Callable[[Point, jax.Array], jax.Array],
+    total_variation: float,
+    l2: float,
+    point: Point,
+    image: jax.Array,
+) -> jax.Array:
+    """Adds weighted penalties of the image to the space's own."""
+    smooth = total_variation * losses.total_variation(image)
+    return own(point, image) + smooth + l2 * jnp.mean((image - 0.5) ** 2)

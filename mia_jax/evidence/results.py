@@ -1,0 +1,257 @@
+"""What an evaluation found, as it is computed, stored in `evaluation.json`, and printed.
+
+The end of the story's evidence: `evaluation` fills the judgements, the binary adds what was
+attacked and at what cost, `runtime.records` writes and reads the whole, and the report prints it.
+Nothing here depends on the machine's speed: times are kept apart, in `seconds.json`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mia_jax.recognizer.training import RecognizerFacts
+
+Interval = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A mean, and how well the images at hand determine it.
+
+    Attributes:
+      value: The mean.
+      interval: Its 95% interval over the images; None where they cannot tell, as a single one.
+    """
+
+    value: float
+    interval: Interval | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """How a judge sees a group of images of, or aimed at, one person; or the mean over persons.
+
+    Attributes:
+      rank1: Fraction of the images for which the judge puts the person first.
+      rank5: Among the first five.
+      rank10: Among the first ten.
+      cmc_area: Area under the cumulative matching curve, in [0, 1].
+      mean_score: The judge's score of the person; a recognizer's confidence is in [0, 1].
+      mean_target_score: The confidence of the attacked model that this is the person, in [0, 1].
+      psnr: To the training photograph of least squared difference, in dB; this and the two below
+        are None where an image, or what the judge makes of it, holds values that are not finite.
+      ssim: To the same photograph, in [-1, 1].
+      feature_distance: Mean Euclidean distance to the training photographs in the judge's features.
+      cmc: At k - 1, the fraction of the images for which the judge puts the person among the first
+        k; one value for each person whom the judge knows.
+    """
+
+    rank1: Measure
+    rank5: Measure
+    rank10: Measure
+    cmc_area: Measure
+    mean_score: Measure
+    mean_target_score: Measure
+    psnr: Measure | None
+    ssim: Measure | None
+    feature_distance: Measure | None
+    cmc: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Controls:
+    """What is reached without knowing anything of the person.
+
+    Attributes:
+      seeds: The images from which the attack started.
+      mean_face: The plain mean of the auxiliary faces, one image.
+      others: Clones aimed at other people; None where nobody else was attacked.
+    """
+
+    seeds: Rates
+    mean_face: Rates
+    others: Rates | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pick:
+    """One of a person's clones.
+
+    Attributes:
+      restart: Its number, from 0.
+      score: The judge's score of the person.
+      rank: The person's rank by the judge, 1 for the best.
+      target_score: The target's confidence, in [0, 1].
+    """
+
+    restart: int
+    score: float
+    rank: int
+    target_score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonFigures:
+    """How a judge sees one person's clones.
+
+    Attributes:
+      clones: All of them.
+      controls: What to compare them with.
+      best: The clone that the judge ranks, then scores best: it takes the judge to find it.
+      attacker_pick: The clone that an attacker with the target alone would choose.
+      exposure_rank: The person's place among all attacked, 1 for the highest rate.
+    """
+
+    clones: Rates
+    controls: Controls
+    best: Pick
+    attacker_pick: Pick
+    exposure_rank: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """The rates of a judge who guesses, in [0, 1]."""
+
+    rank1: float
+    rank5: float
+    rank10: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What one judge says.
+
+    Attributes:
+      shares: What the judge has in common with the target, from `judges.SHARES`, sorted.
+      classes: Among how many people the judge chooses.
+      chance: What guessing among them reaches.
+      people: The figures of each attacked person, by name.
+      mean: Of the clones, over persons.
+      controls: The same of the controls.
+      ceiling: The judge on real photographs of the attacked people that trained nothing.
+      ceiling_photographs: How many those are.
+    """
+
+    shares: tuple[str, ...]
+    classes: int
+    chance: Chance
+    people: Mapping[str, PersonFigures]
+    mean: Rates
+    controls: Controls
+    ceiling: Rates
+    ceiling_photographs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonFacts:
+    """What is known of an attacked person without any judge.
+
+    Attributes:
+      training_photographs: How many photographs of the person trained the target.
+      iterations_to_90: Median number of updates until the target was 90% sure; None for never.
+      iterations_to_99: The same for 99%.
+    """
+
+    training_photographs: int
+    iterations_to_90: int | None
+    iterations_to_99: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackFacts:
+    """How the clones were made; stored with them as JSON.
+
+    Attributes:
+      name: The recipe.
+      arguments: The recipe's arguments by name.
+      restarts: Clones of each person.
+      random_seed: The experiment's.
+      gradients_per_iteration: Gradient evaluations that an update takes.
+      iterations: Updates of a restart, at most.
+    """
+
+    name: str
+    arguments: Mapping[str, bool | int | float | str | None]
+    restarts: int
+    random_seed: int
+    gradients_per_iteration: int
+    iterations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the attack took, apart from time.
+
+    Attributes:
+      gradient_evaluations: Of all restarts of all people.
+      gradient_evaluations_per_restart: Of one, on average.
+      device: Kind of the device that evaluated the clones.
+    """
+
+    gradient_evaluations: int
+    gradient_evaluations_per_restart: float
+    device: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFacts:
+    """The faces.
+
+    Attributes:
+      name: The data set.
+      credit: One line on where the photographs come from; empty where there is nothing to say.
+      people: How many.
+      photographs: How many of all of them.
+      image_shape: Height, width and channels.
+      auxiliary_people: How many train no recognizer and feed the seed image.
+      auxiliary_photographs: How many photographs of theirs.
+    """
+
+    name: str
+    credit: str
+    people: int
+    photographs: int
+    image_shape: tuple[int, ...]
+    auxiliary_people: int
+    auxiliary_photographs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What the figures can be traced to.
+
+    Attributes:
+      versions: Of Python and of the packages on which results depend.
+      commit: Of the checkout; None outside of one.
+      clean: Whether the checkout held nothing that is not committed; None outside of one.
+      flags: The flags that say what was computed.
+    """
+
+    versions: Mapping[str, str]
+    commit: str | None
+    clean: bool | None
+    flags: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Everything in `evaluation.json`.
+
+    Attributes:
+      judges: What each judge says, by name; the first leads the report.
+      people: What is known of each attacked person without a judge, by name.
+      recognizers: The recognizers by role, "target" first.
+      attack: How the clones were made.
+      cost: What that took.
+      dataset: The faces.
+      provenance: Versions, commit and flags.
+    """
+
+    judges: Mapping[str, Judgement]
+    people: Mapping[str, PersonFacts]
+    recognizers: Mapping[str, RecognizerFacts]
+    attack: AttackFacts
+    cost: Cost
+    dataset: DatasetFacts
+    provenance: Provenance

@@ -1,0 +1,22 @@
+"""What a user can mend, told apart from what is a bug: the errors of every room.
+
+A binary says the sentence of a `UserError` and ends; anything else keeps its traceback.
+"""
+
+from collections.abc import Sequence
+
+_NAMED = 10  # A message names this many and counts the rest.
+
+
+class UserError(ValueError):
+    """What a user can mend: one sentence with the flag, file or value, and what is accepted."""
+
+
+class MissingError(UserError, FileNotFoundError):
+    """The same, where something is not there."""
+
+
+def list_some(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many more there are, for a message."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

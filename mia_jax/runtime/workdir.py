@@ -1,0 +1,115 @@
+"""The work directory: where everything of an experiment lies.
+
+protocol.json                      who is who
+target/, evaluator/, ...           a recognizer each:
+  training/<step>/                   its state after the last round, until training is done
+  checkpoint/                        its best weights
+  metrics.csv, events.out.tfevents.* its training curves
+  recognizer.json                    what it is; written last, so it says that training is done
+clones/<identity>.npz              the clones of one person
+clones/parts/                      restarts of a person whose attack is not yet done
+clones/manifest.json               whose attack is done
+evaluation.json, figures/, report.html
+seconds.json                       how long each stage took
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import urllib.parse
+
+from mia_jax.runtime.errors import UserError
+
+# File systems take 255 bytes; what is added, such as -000000-000099.npz, must fit as well.
+_LONGEST_NAME = 200
+_TAKEN = ("clones", "figures")
+
+
+class WorkDirectory:
+    """Paths within a work directory.
+
+    Attributes:
+      root: The directory itself.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Names a work directory, which need not exist yet."""
+        self.root = pathlib.Path(root).absolute()
+
+    @property
+    def protocol(self) -> pathlib.Path:
+        """Who is who."""
+        return self.root / "protocol.json"
+
+    def recognizer(self, role: str) -> pathlib.Path:
+        """Everything of one recognizer: "target", or an evaluator by its name.
+
+        Raises:
+          UserError: If something else lies under that name.
+        """
+        if role in _TAKEN:
+            raise UserError(
+                f"a recognizer cannot be called {role!r}: that is the name of another directory "
+                f"in {self.root}"
+            )
+        return self.root / file_name(role)
+
+    @property
+    def clones(self) -> pathlib.Path:
+        """The clones of every person."""
+        return self.root / "clones"
+
+    def clones_of(self, identity: str) -> pathlib.Path:
+        """The clones of one person."""
+        return self.clones / f"{file_name(identity)}.npz"
+
+    @property
+    def parts(self) -> pathlib.Path:
+        """Restarts of people whose attack is not yet done."""
+        return self.clones / "parts"
+
+    def part_of(self, identity: str, first: int, last: int) -> pathlib.Path:
+        """Restarts `first` to `last` of one person, while others are still missing."""
+        return self.parts / f"{file_name(identity)}-{first:06d}-{last:06d}.npz"
+
+    @property
+    def manifest(self) -> pathlib.Path:
+        """Whose attack is done, and whose is not."""
+        return self.clones / "manifest.json"
+
+    @property
+    def seconds(self) -> pathlib.Path:
+        """How long each stage took, apart from the results, which do not depend on it."""
+        return self.root / "seconds.json"
+
+    @property
+    def evaluation(self) -> pathlib.Path:
+        """All figures of the evaluation."""
+        return self.root / "evaluation.json"
+
+    @property
+    def figures(self) -> pathlib.Path:
+        """The pictures."""
+        return self.root / "figures"
+
+    @property
+    def report(self) -> pathlib.Path:
+        """The report."""
+        return self.root / "report.html"
+
+
+def file_name(identity: str) -> str:
+    """Turns a name into a safe file name of at most 200 characters; plain names stay as they are.
+
+    Different names have different file names: what is too long ends in a hash of the whole, after
+    a character that no other file name holds.
+    """
+    quoted = urllib.parse.quote(identity, safe=" ()+,=@[]{}'!#$&")
+    if quoted.startswith("."):
+        quoted = quoted.replace(".", "%2E")
+    if len(quoted) <= _LONGEST_NAME:
+        return quoted
+    ending = "^" + hashlib.sha256(identity.encode()).hexdigest()[:32]
+    start = quoted[: _LONGEST_NAME - len(ending)]
+    return re.sub("%[0-9A-F]?$", "", start) + ending  # No half of an escaped character.

@@ -1,0 +1,193 @@
+"""Small binaries, run as processes: what they say and how they end."""
+
+import io
+import logging as stdlib_logging
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from unittest import mock
+
+import tqdm
+from absl.testing import absltest, parameterized
+
+from experiments import console
+from mia_jax.runtime import processes
+
+ROOT = pathlib.Path(__file__).parent.parent
+BINARY = """
+import errno, os, signal
+import jax
+from experiments import console
+from mia_jax.runtime import errors, processes
+
+def main():
+    {body}
+
+console.run(main)
+"""
+
+
+def run(body, *flags):
+    return subprocess.run(
+        [sys.executable, "-c", BINARY.format(body=body), *flags],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+class RunTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ("pass", 0, ""),
+        ("raise errors.UserError('--rate=0 is too small')", 2, "-c: --rate=0 is too small"),
+        ("raise errors.MissingError('a.json does not exist')", 2, "-c: a.json does not exist"),
+        (
+            "open('/dev/null/a')",
+            1,
+            "-c: Not a directory at /dev/null/a: what was finished is kept; run the same command "
+            "again when it is fixed",
+        ),
+        (
+            "raise OSError(errno.ENOSPC, 'No space left on device')",
+            1,
+            "-c: the disk is full: what was finished is kept; run the same command again when it "
+            "is fixed",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGTERM)",
+            130,
+            "-c: interrupted: run the same command again to go on from the last saved step",
+        ),
+    )
+    def test_what_a_user_can_mend_is_one_line(self, body, status, line):
+        done = run(body)
+        self.assertEqual((done.returncode, done.stderr.strip()), (status, line))
+
+    @parameterized.parameters(
+        ("raise ValueError('a shape')", "ValueError: a shape"),
+        ("jax.numpy.ones(2) + jax.numpy.ones(3)", "TypeError: add got incompatible shapes"),
+        ("jax.numpy.ones(2).reshape(3)", "TypeError: cannot reshape"),
+        ("raise ConnectionRefusedError(111, 'refused')", "ConnectionRefusedError: [Errno 111]"),
+        ("raise OSError('cannot identify image file')", "OSError: cannot identify"),
+    )
+    def test_anything_else_keeps_its_traceback(self, body, words):
+        done = run(body)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Traceback (most recent call last)", done.stderr)
+        self.assertIn(words, done.stderr)
+
+    def test_a_word_that_is_no_flag(self):
+        done = run("pass", "surplus")
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(
+            done.stderr.strip(), "-c: 'surplus' is not a flag: flags look like --name=value"
+        )
+
+
+class LogTest(parameterized.TestCase):
+    @parameterized.parameters(
+        (ROOT / "experiments" / "train.py", "INFO", True),
+        (ROOT / "mia_jax" / "faces" / "sources.py", "INFO", True),
+        (ROOT / ".venv" / "lib" / "orbax" / "checkpoint.py", "INFO", False),
+        (ROOT / ".venv" / "lib" / "orbax" / "checkpoint.py", "WARNING", True),
+        ("/site-packages/experiments/a.py", "INFO", False),
+    )
+    def test_what_is_worth_reading(self, path, level, expected):
+        number = getattr(stdlib_logging, level)
+        record = stdlib_logging.LogRecord("absl", number, str(path), 1, "text", (), None)
+        self.assertEqual(console._worth_reading(record), expected)
+
+    def test_progress_without_a_terminal_is_log_lines(self):
+        with (
+            mock.patch("sys.stderr", io.StringIO()),
+            self.assertLogs("absl", "INFO") as logs,
+            console.progress(4, 1, "attack", "clone") as bar,
+        ):
+            self.assertIsInstance(bar, tqdm.tqdm)
+            bar.update(3)
+        self.assertIn("4/4", logs.output[-1])
+
+
+MEMBER = """
+import os, sys
+import jax
+from jax.experimental import multihost_utils
+from experiments import console
+from mia_jax.runtime import processes
+
+address, number, victim = sys.argv.pop(), int(sys.argv.pop()), int(sys.argv.pop())
+
+def main():
+    jax.distributed.initialize(address, 3, number, heartbeat_timeout_seconds=30)
+    processes.announce()
+    multihost_utils.sync_global_devices("begun")
+    print("begun", flush=True)
+    if number == victim:
+        sys.stdin.read()
+    if victim < 0 and number == 1:
+        raise ValueError("a bug of process 1")
+    multihost_utils.sync_global_devices("done")
+
+console.run(main)
+"""
+
+
+class LostProcessTest(parameterized.TestCase):
+    def start(self, victim):
+        """Starts a job of three processes."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:{1}".format(*free.getsockname())
+        members = []
+        for number in range(3):
+            members.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", MEMBER, str(victim), str(number), address],
+                    cwd=ROOT,
+                    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            self.addCleanup(members[-1].communicate)
+            self.addCleanup(members[-1].kill)
+        for member in members:
+            while (line := member.stdout.readline()) != "begun\n":
+                self.assertNotEqual(line, "")  # Others are what the backend prints.
+        return members
+
+    def test_the_others_say_that_it_is_lost(self):
+        members = self.start(victim=2)
+        members[2].send_signal(signal.SIGKILL)
+        _, said = members[0].communicate(timeout=100)
+        self.assertEqual(members[0].returncode, 1)
+        self.assertNotIn("Traceback", said)
+        self.assertRegex(said, "another process of this job ended: see what it said, .* is kept")
+        # The signs are kept by the first process: JAX may see its end before we do.
+        _, said = members[1].communicate(timeout=100)
+        self.assertNotEqual(members[1].returncode, 0)
+        self.assertRegex(said, "another process of this job ended|another task died")
+
+    def test_a_bug_keeps_its_traceback_while_the_others_live(self):
+        _, culprit, _ = self.start(victim=-1)
+        line = ""
+        while "ValueError" not in line:
+            line = culprit.stderr.readline()
+            self.assertNotEqual(line, "")
+            self.assertNotIn("another process", line)
+        self.assertIn("a bug of process 1", line)
+
+    def test_a_process_alone_has_nobody_to_lose(self):
+        processes.announce()
+        self.assertFalse(processes.lost())
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,89 @@
+"""README and docs say what the files of results say, and their examples run."""
+
+import importlib.util
+import pathlib
+import re
+import shlex
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+
+
+def load_generate():
+    specification = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+generate = load_generate()
+
+
+def blocks(page, language):
+    text = (ROOT / page).read_text()
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [content for kind, content in found if kind == language]
+
+
+def run(code, capsys):
+    exec(compile(code, "example", "exec"), {})
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_tables_are_those_of_the_result_files(page):
+    text = (ROOT / page).read_text()
+    assert generate.generated(text) == text, "run python docs/generate.py"
+    assert ("<!-- generated" in text) == (page in generate.PAGES)
+
+
+@pytest.mark.parametrize("name", ["orl_best", "lfw_best"])
+def test_results_can_be_traced(name):
+    origin = generate.evaluation(name).provenance
+    assert re.fullmatch(r"[0-9a-f]{40}", origin.commit)
+    assert origin.clean
+    assert {"jax", "mia_jax", "numpy", "python"} <= set(origin.versions)
+    assert origin.flags["recipe"] == "best"
+
+
+def test_a_number_that_is_changed_by_hand_is_found():
+    page = ROOT / "docs/results.md"
+    text = page.read_text()
+    table = text[text.index("<!-- generated: orl") :]
+    figure = re.search(r"\d\.\d\d\d", table)[0]
+    changed = text.replace(figure, "7.777")
+    assert generate.generated(changed) != changed
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
+
+
+def test_the_two_commands_are_one_line_each():
+    main, test = blocks("README.md", "bash")[:2]
+    assert main.count("\n") == test.count("\n") == 1
+    assert "--workdir=runs/orl" in shlex.split(main)
+    assert "pytest" in shlex.split(test)
+
+
+def test_the_example_of_an_own_model_runs_and_rebuilds_its_class(capsys):
+    (example,) = blocks("README.md", "python")
+    assert sum(bool(line.strip()) for line in example.splitlines()) < 15
+    *shape, score = run(example, capsys)
+    assert "".join(shape) == "(100,32,32,1)"
+    assert float(score) > 0.9
+
+
+def test_the_example_of_an_own_prior_rebuilds_its_class(capsys):
+    (example,) = blocks("docs/add_an_attack.md", "python")
+    assert float(run(example, capsys)[0]) > 0.5
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_every_link_leads_somewhere(page):
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert ((ROOT / page).parent / link).exists(), link

@@ -1,0 +1,143 @@
+"""The recipes from end to end, on a recognizer that is small but trained."""
+
+import functools
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+
+from mia_jax.attack import invert, losses, make_cases, recipes, seeds
+from mia_jax.runtime.errors import UserError
+
+SIDE, CLASSES, PEOPLE = 16, 4, 40
+
+
+def faces(random, count):
+    """Smooth random images, each of another person."""
+    coarse = random.uniform(size=(count, 4, 4, 1)).astype(np.float32)
+    return np.asarray(jax.image.resize(coarse, (count, SIDE, SIDE, 1), "cubic")).clip(0, 1)
+
+
+def apply_fn(prototypes, images):
+    """Knows each person by one face: the nearer, the larger the logit."""
+    away = images.reshape(len(images), 1, -1) - prototypes.reshape(CLASSES, -1)
+    return -jnp.sum(away**2, -1)
+
+
+RANDOM = np.random.default_rng(0)
+AUXILIARY, PROTOTYPES = faces(RANDOM, PEOPLE), faces(RANDOM, CLASSES)
+
+
+def run(attack, target=2, restarts=4):
+    cases = make_cases(jax.random.key(0), target, jnp.arange(restarts))
+    return jax.tree.map(np.asarray, invert(PROTOTYPES, cases, attack))
+
+
+def distance(images, target):
+    return np.mean((images - PROTOTYPES[target]) ** 2, (1, 2, 3))
+
+
+SMALL = {"components": 12, "waves": 5, "loss": functools.partial(losses.max_margin, enough=8.0)}
+
+
+class RecipesTest(parameterized.TestCase):
+    @parameterized.named_parameters(
+        ("paper", recipes.paper, {"rate": 0.05}),
+        ("best", recipes.best, SMALL),
+        ("best_without_waves", recipes.best, SMALL | {"waves": 0}),
+    )
+    def test_clones_come_nearer_to_the_person_than_their_seeds(self, make, arguments):
+        for target in (0, 2):
+            found = run(make(apply_fn, AUXILIARY, **arguments), target)
+            self.assertEqual(found.images.shape, (4, SIDE, SIDE, 1))
+            logits = np.asarray(apply_fn(PROTOTYPES, found.images))
+            np.testing.assert_array_equal(logits.argmax(1), target)
+            np.testing.assert_array_less(
+                distance(found.images, target), distance(found.seeds, target)
+            )
+            self.assertLen(np.unique(found.images.reshape(4, -1), axis=0), 4)
+
+    def test_a_lead_that_is_enough_ends_the_descent(self):
+        leads = []
+        for enough in (8.0, np.inf):
+            loss = functools.partial(losses.max_margin, enough=enough)
+            arguments = SMALL | {"prior": 0.0, "views_per_iteration": 0, "loss": loss}
+            found = run(recipes.best(apply_fn, AUXILIARY, **arguments))
+            logits = np.asarray(apply_fn(PROTOTYPES, found.last))
+            leads.append(logits[:, 2] - np.delete(logits, 2, 1).max(1))
+            self.assertAlmostEqual(float(found.last_loss.min()), -min(enough, leads[-1].max()), 3)
+        self.assertGreaterEqual(leads[0].min(), 8)
+        np.testing.assert_array_less(leads[0], leads[1])
+
+    def test_the_paper_s_attack_is_equation_7_from_a_mean_of_faces(self):
+        attack = recipes.paper(apply_fn, AUXILIARY, rate=0.03, iterations=1)
+        found = run(attack)
+        for restart, seed in enumerate(found.seeds):
+            # A mean of faces drawn with replacement: within their hull, near their mean.
+            self.assertLess(np.abs(seed - AUXILIARY.mean(0)).mean(), 0.1)
+            gradient = jax.grad(
+                lambda image: -jax.nn.log_softmax(apply_fn(PROTOTYPES, image[None])[0])[2]
+            )(seed)
+            np.testing.assert_allclose(
+                found.last[restart], np.clip(seed - 0.03 * gradient, 0, 1), atol=1e-6
+            )
+
+    def test_every_space_starts_from_the_same_faces(self):
+        """All eigenfaces can show every mean of auxiliary faces."""
+        everything = {"components": 2 * PEOPLE - 1, "waves": 0, "spread": 0.0}
+        pixels = run(recipes.paper(apply_fn, AUXILIARY, iterations=1))
+        best = run(recipes.best(apply_fn, AUXILIARY, **everything, iterations=1))
+        np.testing.assert_allclose(best.seeds, pixels.seeds, atol=1e-3)
+
+    def test_penalties_are_added(self):
+        smooth = recipes.paper(
+            apply_fn, AUXILIARY, loss=lambda logits, target: 0.0 * logits[target], rate=1.0,
+            iterations=30, l2=10.0,
+        )  # fmt: skip
+        found = run(smooth)
+        np.testing.assert_array_less(np.abs(found.last - 0.5), np.abs(found.seeds - 0.5) + 1e-6)
+        self.assertLess(found.last_loss.max(), found.loss_trace[:, 0].min())
+
+    @parameterized.parameters(recipes.paper, recipes.best)
+    def test_limits_end_a_restart(self, make):
+        arguments = SMALL if make is recipes.best else {"rate": 0.05}
+        found = run(make(apply_fn, AUXILIARY, stop_patience=1, stop_score=0.5, **arguments))
+        self.assertLess(found.iterations.max(), found.loss_trace.shape[1])
+
+    @parameterized.parameters(
+        ({"rate": 0.0}, "rate=0.0 does not descend"),
+        ({"rate": float("nan")}, "rate=nan does not descend"),
+        ({"stop_score": 2.0}, "score must be above 0 and at most 1"),
+        ({"stop_patience": 0}, "patience must be at least 1"),
+    )
+    def test_refuses(self, arguments, message):
+        for make in (recipes.paper, recipes.best):
+            rest = SMALL if make is recipes.best else {}
+            with self.assertRaisesRegex(UserError, message):
+                make(apply_fn, AUXILIARY, **arguments, **rest)
+
+    def test_too_few_faces(self):
+        with self.assertRaisesRegex(UserError, "components=60 .* 3 faces"):
+            recipes.best(apply_fn, AUXILIARY[:3])
+
+    def test_a_model_of_another_library_with_functions_among_its_weights(self):
+        model = equinox.nn.MLP(
+            SIDE * SIDE, CLASSES, 16, 1, activation=jnp.tanh, key=jax.random.key(0)
+        )
+        apply = lambda model, images: jax.vmap(model)(images.reshape(len(images), -1))  # noqa: E731
+        attack = recipes.best(apply, AUXILIARY, **SMALL)
+        found = invert(model, make_cases(jax.random.key(0), 1, jnp.arange(2)), attack)
+        np.testing.assert_array_less(found.last_loss, found.loss_trace[:, 0])
+
+    def test_parts_can_be_replaced(self):
+        attack = recipes.paper(apply_fn, AUXILIARY, seed_image=seeds.uniform_noise)
+        found = run(attack._replace(optimizer=optax.adam(0.05), iterations=10))
+        self.assertEqual(found.loss_trace.shape, (4, 10))
+        np.testing.assert_array_less(found.last_loss, found.loss_trace[:, 0])
+
+
+if __name__ == "__main__":
+    absltest.main()
