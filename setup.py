@@ -12,7 +12,10 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mia_jax", "mia_jax.*"]),
-    package_data={"mia_jax": ["py.typed"], "mia_jax.report": ["templates/*.html", "templates/*.css"]},
+    package_data={
+        "mia_jax": ["py.typed"],
+        "mia_jax.report": ["templates/*.html", "templates/*.css"],
+    },
     install_requires=[
         "absl-py",
         "array_record",
