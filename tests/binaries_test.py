@@ -22,7 +22,6 @@ TINY = (
     "--image_size=16",
     "--targeted=2",
     "--max_epochs=6",
-    "--cooldown=2",
     "--evaluate_every=2",
     "--batch_size=8",
 )
@@ -242,7 +241,6 @@ def test_folder_with_broken_images(tmp_path):
         "--image_size=16",
         "--targeted=1",
         "--max_epochs=2",
-        "--cooldown=0",
         "--evaluate_every=1",
         "--role=target",
     ]

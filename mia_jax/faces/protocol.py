@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from mia_jax.runtime.errors import UserError, list_some
+from mia_jax.runtime.errors import UserError, list_some, shorten
 
 TARGET = "target"
 
@@ -241,6 +241,7 @@ def check_identities(protocol: Protocol, names: Iterable[str]) -> None:
     for name in names:
         if name not in protocol.classes[TARGET]:
             raise UserError(
-                f"identity {name!r} is not registered with the target recognizer: choose from "
+                f"identity {shorten(name)!r} is not registered with the target recognizer: "
+                "choose from "
                 f"{list_some(protocol.classes[TARGET])}"
             )
