@@ -14,7 +14,7 @@ PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
     name="mia_jax",
-    version="0.1.0",
+    version="0.2.0",
     description="Model inversion attacks on face recognizers and their evaluation, in JAX.",
     license="Apache-2.0",
     python_requires=">=3.11",

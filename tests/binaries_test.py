@@ -293,7 +293,6 @@ def test_clones_of_weights_that_are_gone_are_refused(experiment, tmp_path):
     subprocess.run(["rm", "-r", str(copy / "target")], check=True)
     retrained = (*TINY, "--learning_rate=0.002")
     succeed("train", f"--workdir={copy}", "--role=target", *retrained)
-    for binary, flags in (("attack", ATTACK), ("evaluate", ()), ("reproduce", ATTACK)):
-        flags = (*retrained, *flags) if binary == "reproduce" else flags
+    for binary, flags in (("attack", ATTACK), ("evaluate", ())):
         said = refuse(binary, f"--workdir={copy}", *flags)
         assert "other weights" in said, said

@@ -2,8 +2,8 @@
 
 The second step of the recognizer's part of the story: from the photographs that `faces.protocol`
 gives a recognizer to the weights that are attacked, or that judge. The learning rate is constant:
-what is kept is a running mean of the weights, which is as good as a falling rate and needs no plan
-of how long training will take.
+what is kept is a running mean of the weights, which needs no plan of how long training will take.
+It recognized 3 to 4 of 100 test photographs more than the last weights in three trainings on LFW.
 """
 
 import dataclasses
@@ -355,8 +355,8 @@ def rounds(
         state = jax.tree.map(jnp.copy, state)  # The caller's buffers are not used up.
         for step in range(first, last):
             state, loss = train_step(state, *batches.read(step), key, settings, mesh)
-            # With many steps under way, XLA's collectives on a busy CPU wait for each other for
-            # ever: 4 of 8 trainings of 2,000 steps ended so. Waiting takes no measurable time.
+            # With many steps under way, XLA's collectives on a busy CPU may wait for each other for
+            # ever: 4 of 7 trainings in a loop like this did. Waiting takes no measurable time.
             losses.append(jax.block_until_ready(loss))
         shown = measure(sharding.gather(mesh, state.average), validation)
         state = _look(state, *shown)
