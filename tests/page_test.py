@@ -167,11 +167,8 @@ def test_recognition_table_holds_every_number(page):
         for row in (clones, controls.seeds, controls.mean_face, controls.others)
     ]
     expected.append(found.ceiling)
-    start = next(
-        i for i, row in enumerate(page.rows) if row[:2] == ["person", "rank 1 named first"]
-    )
-    start += 1
-    for row, part in zip(page.rows[start:], expected, strict=False):
+    rows = rows_of(page, "person", "rank 1 named first")
+    for row, part in zip(rows, expected, strict=False):
         for cell, key in zip(row[1:4], ("rank1", "rank5", "rank10"), strict=True):
             value, (low, high) = getattr(part, key).value, getattr(part, key).interval
             assert cell == f"{percent(value)} {100 * low:.1f}–{percent(high)}"
@@ -180,7 +177,7 @@ def test_recognition_table_holds_every_number(page):
         ):
             assert cell.split()[0] == f"{getattr(part, key).value:.3f}"
             assert cell.split()[1].split("–")[1] == f"{getattr(part, key).interval[1]:.3f}"
-    assert page.rows[start + len(expected)][:4] == ["chance", "7.1%", "35.7%", "71.4%"]
+    assert rows[len(expected)][:4] == ["chance", "7.1%", "35.7%", "71.4%"]
 
 
 @pytest.mark.parametrize(
