@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags, logging
 
-from experiments import experiment, provenance
+from experiments import devices, experiment, provenance
 from mia_jax.evidence import embedders, judges, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
@@ -92,7 +92,7 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
     asked, shape = names(roles), loaded.images.shape[1:]
     made = [embedders.own_embedder(path, imported(path), shape) for path in _JUDGE.value]
     if embedders.DLIB in asked:
-        made.insert(0, embedders.dlib_embedder())
+        made.insert(0, embedders.dlib_embedder(devices.cores()))
     if not made:
         logging.warning(
             "No judge is a stranger to the target, so that nobody can be found recognizable: pip "

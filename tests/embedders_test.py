@@ -46,15 +46,24 @@ def test_dlib_takes_colors_and_what_is_no_number():
 def test_an_image_is_looked_at_once():
     seen = []
 
-    def look(image):
-        seen.append(image)
-        return image.mean(axis=(0, 1))
+    def look(images):
+        seen.extend(images)
+        return [image.mean(axis=(0, 1)) for image in images]
 
     remembered = embedders._remembering(look)
     images = noise(3)
     first = remembered(images)
     np.testing.assert_array_equal(remembered(images[::-1]), first[::-1])
+    np.testing.assert_array_equal(first, images.mean(axis=(1, 2)))
     assert len(seen) == 3
+
+
+def test_processes_see_what_one_sees():
+    pytest.importorskip("dlib", reason='needs pip install "mia_jax[judge]"')
+    images = noise(5)
+    one, two = (embedders.dlib_embedder(processes) for processes in (1, 2))
+    np.testing.assert_array_equal(one.embed(images), two.embed(images))
+    np.testing.assert_array_equal(one.detect(images), two.detect(images))
 
 
 class Distribution:

@@ -112,7 +112,7 @@ def test_each_evaluator_is_a_judge_unless_it_is_the_target(workdir):
 )
 def test_who_is_asked(monkeypatch, asked, names):
     monkeypatch.setattr(embedders, "dlib_installed", lambda: True)
-    monkeypatch.setattr(embedders, "dlib_embedder", lambda: Embedder("dlib", flat))
+    monkeypatch.setattr(embedders, "dlib_embedder", lambda _: Embedder("dlib", flat))
     assert panel.names(stage.protocol()) == names
     wanted = panel.from_flags(LOADED, stage.protocol())
     assert (*(each.name for each in wanted.embedders), *wanted.evaluators) == names
@@ -129,7 +129,7 @@ def test_without_dlib_the_evaluators_judge_and_the_log_says_so(monkeypatch, aske
 
 @pytest.mark.parametrize("asked", [{"judges": ["dlib"]}], indirect=True)
 def test_a_judge_that_is_asked_for_must_be_installed(monkeypatch, asked):
-    def missing():
+    def missing(processes):
         raise MissingError("not installed")
 
     monkeypatch.setattr(embedders, "dlib_embedder", missing)
