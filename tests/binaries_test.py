@@ -22,7 +22,6 @@ TINY = (
     "--image_size=16",
     "--targeted=2",
     "--max_epochs=6",
-    "--cooldown=2",
     "--evaluate_every=2",
     "--batch_size=8",
 )
@@ -280,7 +279,6 @@ def test_folder_with_broken_images(tmp_path):
         "--image_size=16",
         "--targeted=1",
         "--max_epochs=2",
-        "--cooldown=0",
         "--evaluate_every=1",
         "--role=target",
     ]
@@ -334,8 +332,6 @@ def test_clones_of_weights_that_are_gone_are_refused(experiment, tmp_path):
     subprocess.run(["rm", "-r", str(copy / "target")], check=True)
     retrained = (*TINY, "--learning_rate=0.002")
     succeed("train", f"--workdir={copy}", "--role=target", *retrained)
-    judges = ("--judges=evaluators",)
-    for binary, flags in (("attack", ATTACK), ("evaluate", judges), ("reproduce", ATTACK)):
-        flags = (*retrained, *flags) if binary == "reproduce" else flags
+    for binary, flags in (("attack", ATTACK), ("evaluate", ("--judges=evaluators",))):
         said = refuse(binary, f"--workdir={copy}", *flags)
         assert "other weights" in said, said

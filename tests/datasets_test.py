@@ -61,8 +61,9 @@ def quiet_progress():
 def prepare_lfw(data_dir):
     """Runs LFW's own builder, with the standard library for TensorFlow's file functions."""
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.datasets.lfw import lfw_dataset_builder
 
+    # The builder's module: another test may have made Python forget it, and it registers once.
+    lfw_dataset_builder = tfds.builder_cls("lfw")._split_generators.__globals__
     gfile = types.SimpleNamespace(GFile=open, listdir=os.listdir, isdir=os.path.isdir)
     stand_in = types.SimpleNamespace(
         io=types.SimpleNamespace(gfile=gfile), compat=types.SimpleNamespace(as_text=str)
@@ -70,7 +71,7 @@ def prepare_lfw(data_dir):
     write_lfw(data_dir)
     with (
         published_archive(),
-        mock.patch.object(lfw_dataset_builder, "tf", stand_in),
+        mock.patch.dict(lfw_dataset_builder, tf=stand_in),
         mock.patch.object(tfds.download.extractor, "tf", stand_in),
         quiet_progress(),
     ):

@@ -29,7 +29,7 @@ class PlacementTest(parameterized.TestCase):
         )
 
     @parameterized.parameters(1, 2, 8, 1024)
-    def test_units_split_weights_and_moments_alike(self, width):
+    def test_units_split_weights_moments_and_mean_alike(self, width):
         layers = {
             "L5/kernel": PartitionSpec(None, ITEMS),
             "L5/bias": PartitionSpec(ITEMS),
@@ -39,7 +39,7 @@ class PlacementTest(parameterized.TestCase):
         }
         expected = {
             f"{where}/{layer}": spec
-            for where in ("params", "optimizer/mu", "optimizer/nu")
+            for where in ("params", "optimizer/0/mu", "optimizer/0/nu", "average")
             for layer, spec in layers.items()
         }
         self.assertEqual(specs(state(), placement.split_units(width)), expected)

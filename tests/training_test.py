@@ -24,10 +24,10 @@ QUICK = Settings(
     learning_rate=3e-3,
     batch_size=6,
     dropout=0.2,
+    averaging=0.5,
     max_epochs=8,
     evaluate_every=1,
     patience=4,
-    cooldown=2,
     augmentation=STILL,
 )
 
@@ -84,9 +84,9 @@ class MeasureTest(parameterized.TestCase):
         self.assertAlmostEqual(accuracy, (logits.argmax(1) == photographs.labels).mean())
 
 
-def one_step(settings, step=0, cooling=0, seed=1):
-    """Takes a step on six photographs; returns the weights before and after, and the loss."""
-    state, some = fresh()._replace(step=np.int32(step), cooling=np.int32(cooling)), separable(6)
+def one_step(settings, step=0, seed=1):
+    """Takes a step on six photographs: the weights before, the state after, and the loss."""
+    state, some = fresh()._replace(step=np.int32(step)), separable(6)
     before = jax.tree.map(np.asarray, jax.tree.map(jnp.copy, state.params))
     after, loss = training.train_step(
         state, some.images, some.labels, jax.random.key(seed), settings, sharding.make_mesh()
@@ -128,12 +128,13 @@ class TrainStepTest(parameterized.TestCase):
         self.assertEqual(loss(0, 1), loss(0, 1))
         self.assertLen({loss(0, 1), loss(1, 1), loss(0, 2)}, 3)
 
-    @parameterized.parameters(0, 1, 2)
-    def test_steps_shorten_in_the_cooldown(self, cooling):
-        self.assertEqual(QUICK.cooldown_rounds, 2)
-        before, after, _ = one_step(dataclasses.replace(QUICK, dropout=0.0), cooling=cooling)
-        longest = max(np.abs(change).max() for change in jax.tree.leaves(changes(before, after)))
-        self.assertAlmostEqual(longest, 3e-3 * (1 - cooling / 3), delta=3e-5)
+    def test_the_mean_of_the_weights_follows_them(self):
+        before, after, _ = one_step(dataclasses.replace(QUICK, averaging=0.75))
+        expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, before, after.params)
+        for one, other in zip(
+            jax.tree.leaves(after.average), jax.tree.leaves(expected), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
     def test_dropout_leaves_out_other_units_at_each_step(self):
         settings = dataclasses.replace(QUICK, dropout=0.5)
@@ -178,10 +179,8 @@ class RoundsTest(parameterized.TestCase):
 
     def scripted(self, looks, settings, epoch=10):
         """Runs rounds whose looks at the validation photographs are these (loss, accuracy)."""
-        rates = []
 
         def step(state, *_):
-            rates.append(training.learning_rate(state, settings))
             return state._replace(step=int(state.step) + 1), jnp.float32(0)
 
         with (
@@ -190,15 +189,12 @@ class RoundsTest(parameterized.TestCase):
         ):
             batches = Batches(lambda step: (None, None), epoch)
             key, mesh = jax.random.key(0), sharding.make_mesh()
-            found = list(training.rounds(fresh(), batches, None, key, settings, mesh))
-        return found, np.array(rates)
+            return list(training.rounds(fresh(), batches, None, key, settings, mesh))
 
     def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(self):
-        # The first look already ends the progress, so that the cool-down is interrupted as well.
-        settings = dataclasses.replace(QUICK, patience=0, cooldown=3)
+        settings = dataclasses.replace(QUICK, max_epochs=4)
         whole = list(self.run_rounds(fresh(), settings))
         self.assertEqual([metrics.step for _, metrics in whole], [2, 4, 6, 8])
-        self.assertEqual([int(state.cooling) for state, _ in whole], [1, 2, 3, 4])
         with tempfile.TemporaryDirectory() as root:
             checkpoint = pathlib.Path(root) / "training"
             parts, state = [], fresh()
@@ -207,7 +203,7 @@ class RoundsTest(parameterized.TestCase):
                 parts.append((state, metrics))
                 checkpoints.save_checkpoint(checkpoint, state)
                 state = checkpoints.restore_checkpoint(checkpoint, fresh())
-        self.assertTrue(training.finished(state, settings))
+        self.assertTrue(training.finished(state, 2, settings))
         for (state, metrics), (other_state, other_metrics) in zip(whole, parts, strict=True):
             self.assertEqual(metrics, other_metrics)
             self.assertTrue(trees_equal(state, other_state))
@@ -220,9 +216,9 @@ class RoundsTest(parameterized.TestCase):
         self.assertEqual(last.validation_accuracy, 1)
         losses = [metrics.training_loss for _, metrics in looks]
         self.assertLess(losses[-1], losses[0] / 2)
-        measured = training.measure(state.params, validation)
+        measured = training.measure(state.average, validation)
         self.assertEqual(measured, (last.validation_loss, last.validation_accuracy))
-        self.assertEqual(training.measure(state.params, separable(30, seed=2))[1], 1)
+        self.assertEqual(training.measure(state.average, separable(30, seed=2))[1], 1)
 
     @parameterized.named_parameters(
         # The loss and the accuracy of each look, then when the last progress was.
@@ -241,35 +237,27 @@ class RoundsTest(parameterized.TestCase):
         ("no_longer_not_a_number", [(float("nan"), 0.0), (1.0, 0.0)], 2),
     )
     def test_what_progress_is(self, looks, expected):
-        settings = Settings(evaluate_every=10, max_epochs=10 * len(looks), cooldown=0)
-        (*_, (state, _)), _ = self.scripted(looks, settings)
+        settings = Settings(evaluate_every=10, max_epochs=10 * len(looks))
+        *_, (state, _) = self.scripted(looks, settings)
         self.assertEqual(int(state.progress_step), 100 * expected)
 
     @parameterized.parameters(
         (30, [0.5, 0.6, 0.6, 0.6, 0.6], 5),  # Two rounds with progress, three in vain.
         (30, [0.5, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 7),
         (10, [0.5, 0.5], 2),
+        (0, [0.5], 1),  # One round at least.
         (1000, [0.5] * 8, 8),  # As many as the epochs allow.
     )
-    def test_cools_down_when_it_no_longer_helps(self, patience, accuracies, constant):
-        settings = Settings(
-            learning_rate=0.5, evaluate_every=10, max_epochs=100, patience=patience, cooldown=20
-        )
+    def test_stops_when_it_no_longer_helps(self, patience, accuracies, rounds):
+        settings = Settings(evaluate_every=10, max_epochs=80, patience=patience)
         looks = ((1.0, accuracy) for accuracy in itertools.chain(accuracies, [0.9] * 10))
-        found, rates = self.scripted(looks, settings)
-        self.assertLen(found, constant + 2)
-        rates = rates.reshape(constant + 2, 100)  # Ten epochs of ten steps.
-        np.testing.assert_array_equal(rates, rates[:, :1].repeat(100, 1))
-        np.testing.assert_allclose(rates[:, 0], [0.5] * constant + [1 / 3, 1 / 6])
-        self.assertTrue(training.finished(found[-1][0], settings))
-        self.assertFalse(training.finished(found[-2][0], settings))
-
-    def test_without_a_cooldown_it_stops_at_once(self):
-        settings = Settings(evaluate_every=10, max_epochs=100, patience=10, cooldown=0)
-        self.assertLen(self.scripted([(1.0, 0.5)] * 9, settings)[0], 2)
+        found = self.scripted(looks, settings)
+        self.assertLen(found, rounds)
+        self.assertTrue(training.finished(found[-1][0], 10, settings))
+        self.assertEqual(int(found[-1][0].step), 100 * rounds)  # Ten epochs of ten steps.
 
     def test_trains_for_a_round_however_few_the_epochs(self):
-        found, _ = self.scripted([(1.0, 0.5)] * 9, Settings(max_epochs=1, cooldown=0))
+        found = self.scripted([(1.0, 0.5)] * 9, Settings(max_epochs=1))
         self.assertEqual([metrics.step for _, metrics in found], [100])
 
     def test_reports_the_mean_loss_of_the_round(self):
@@ -278,7 +266,7 @@ class RoundsTest(parameterized.TestCase):
         def step(state, *_):
             return state._replace(step=int(state.step) + 1), jnp.float32(next(values))
 
-        settings = Settings(evaluate_every=2, max_epochs=4, cooldown=0)
+        settings = Settings(evaluate_every=2, max_epochs=4)
         with (
             mock.patch.object(training, "measure", return_value=(0.25, 0.5)),
             mock.patch.object(training, "train_step", step),
@@ -297,10 +285,11 @@ class StartTest(parameterized.TestCase):
     def test_nothing_has_been_looked_at(self):
         state = fresh()
         self.assertEqual(int(state.step), 0)
-        self.assertFalse(training.finished(state, QUICK))
+        self.assertFalse(training.finished(state, 1, QUICK))
+        self.assertTrue(trees_equal(state.average, state.params))
         self.assertEqual(
             jax.tree.structure(state.optimizer),
-            jax.tree.structure(optax.scale_by_adam().init(state.params)),
+            jax.tree.structure(optax.adam(1e-3).init(state.params)),
         )
 
     def test_an_ordinary_victim_by_default(self):

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from mia_jax.runtime.errors import UserError, list_some
+from mia_jax.runtime.errors import UserError, list_some, shorten
 
 TARGET = "target"
 
@@ -29,8 +29,7 @@ class Protocol:
       auxiliary: The identities that train no recognizer and feed the seed image.
       training: For each recognizer and each identity registered with it, which of the photographs
         train it.
-      validation: For each registered identity, which of the photographs choose the checkpoint and
-        the time to stop.
+      validation: For each registered identity, which of the photographs tell when to stop.
       test: For each registered identity, which of the photographs are measured once, at the end.
     """
 
@@ -129,14 +128,14 @@ def assign_identities(
 def split_photographs(
     name: str, count: int, seed: int, held_out: float, validation: float, trained: int = 1
 ) -> tuple[list[int], tuple[int, ...], tuple[int, ...]]:
-    """Splits one person's photographs into those that train, that choose and that only measure.
+    """Splits one person's photographs: to train, to tell when to stop, and only to measure.
 
     Args:
       name: The person.
       count: How many photographs there are, at least `trained` and two.
       seed: The experiment's seed.
       held_out: The fraction that only measures, in (0, 1); at least one photograph.
-      validation: The fraction that chooses the checkpoint, in (0, 1); at least one photograph.
+      validation: The fraction that tells when to stop, in (0, 1); at least one photograph.
       trained: The fewest photographs that must be left to train.
 
     Returns:
@@ -178,7 +177,7 @@ def make_protocol(
       seed: The experiment's seed.
       targeted: How many identities are attacked.
       held_out: The fraction of each person's photographs that is the test, in (0, 1).
-      validation: The fraction that chooses the checkpoint and the time to stop, in (0, 1).
+      validation: The fraction that tells when to stop, in (0, 1).
       target_classes: See `assign_identities`.
       evaluator_classes: See `assign_identities`.
       evaluators: See `assign_identities`.
@@ -241,6 +240,7 @@ def check_identities(protocol: Protocol, names: Iterable[str]) -> None:
     for name in names:
         if name not in protocol.classes[TARGET]:
             raise UserError(
-                f"identity {name!r} is not registered with the target recognizer: choose from "
+                f"identity {shorten(name)!r} is not registered with the target recognizer: "
+                "choose from "
                 f"{list_some(protocol.classes[TARGET])}"
             )

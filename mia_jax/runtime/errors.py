@@ -6,6 +6,7 @@ A binary says the sentence of a `UserError` and ends; anything else keeps its tr
 from collections.abc import Sequence
 
 _NAMED = 10  # A message names this many and counts the rest.
+_SHOWN = 60  # Characters of what a user gave.
 
 
 class UserError(ValueError):
@@ -14,6 +15,11 @@ class UserError(ValueError):
 
 class MissingError(UserError, FileNotFoundError):
     """The same, where something is not there."""
+
+
+def shorten(text: str) -> str:
+    """Returns a text, or the beginning of one too long for a message."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def list_some(names: Sequence[str]) -> str:
