@@ -43,7 +43,7 @@ def by_a_stranger(*levels, ceiling=0.9):
         (
             ("named", "none", "named"),
             "None of the 3 people attacked is shown to be recognizable to strangers",
-            "does not prove the model safe",
+            "made no clones by which a judge that shares nothing with the target, evaluator 1,",
         ),
     ],
 )
@@ -53,10 +53,16 @@ def test_the_result_counts_who_is_recognizable_to_strangers(levels, headline, re
     assert result in sentences.summary(evaluation)[0]
 
 
+def test_no_recognizable_person_is_no_proof_of_safety():
+    said = sentences.summary(by_a_stranger("named", "none", "named"))[0]
+    assert "does not prove the model safe" in said
+    assert "safe" not in sentences.summary(by_a_stranger("named", "none", "recognizable"))[0]
+
+
 def test_what_only_relatives_name_is_said_to_be_no_likeness():
     said = sentences.summary(by_a_stranger("named", "none", "named"))[1]
-    assert said.startswith("Of 2 of 3 people (s12 and s7) the clones are named right by evaluator")
-    assert "strangers see nothing: that shows what fools such models" in said
+    assert said.startswith("For 2 of 3 people (s12 and s7) the clones are named right by evaluator")
+    assert "strangers see no more than chance and the controls explain: that shows what" in said
     said = sentences.summary(by_a_stranger("recognizable", "none", "recognizable"))
     assert "fools such models" not in " ".join(said)
 
@@ -66,7 +72,7 @@ def test_without_a_stranger_nothing_is_claimed():
     assert sentences.headline(evaluation).level == "unknown"
     assert "No stranger was asked" in sentences.headline(evaluation).title
     assert 'pip install "mia_jax[judge]"' in sentences.summary(evaluation)[0]
-    assert "strangers see nothing" not in " ".join(sentences.summary(evaluation))
+    assert "strangers see" not in " ".join(sentences.summary(evaluation))
     assert sentences.level_in_words(judged.verdict()).endswith("no stranger was asked")
     assert "shows nothing to strangers" in sentences.level_in_words(judged.verdict("named", 0.4))
 

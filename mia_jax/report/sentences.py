@@ -157,11 +157,11 @@ def _result(evaluation: Evaluation) -> str:
     asked = f"a judge that shares nothing with the target, {who}"
     if len(strangers) > 1:
         asked = f"judges that share nothing with the target, {who}"
+    made = f"clones of {share(len(shown), people)}" if shown else "no clones"
     sentence = (
-        f"From the model alone, the attack made clones of {share(len(shown), people)} by which "
-        f"{asked}, find{'' if len(strangers) > 1 else 's'} the right person among everybody in the "
-        "data set better than chance and all controls explain (5% level, corrected for the number "
-        "of people)"
+        f"From the model alone, the attack made {made} by which {asked}, "
+        f"find{'' if len(strangers) > 1 else 's'} the right person among everybody in the data set "
+        "better than chance and all controls explain (5% level, corrected for the number of people)"
     )
     sentence += f": {listed(shown)}." if shown else "."
     if not shown and not all(_weak(judgement) for judgement in strangers.values()):
@@ -179,11 +179,11 @@ def _named(evaluation: Evaluation) -> list[str]:
         return []
     of = listed(sorted({judge for name in names for judge in evaluation.verdict[name].named_by}))
     sentence = (
-        f"Of {share(len(names), len(evaluation.verdict))} ({listed(names)}) the clones are named "
-        f"right by {of} only, which shares something with the target"
+        f"For {share(len(names), len(evaluation.verdict))} ({listed(names)}) the clones are named "
+        f"right by {of}, but that shares something with the target"
     )
     if _strangers(evaluation):
-        sentence += ", and strangers see nothing"
+        sentence += ", and strangers see no more than chance and the controls explain"
     return [f"{sentence}: that shows what fools such models, not what the person looks like."]
 
 
