@@ -1,7 +1,7 @@
 """The panel: who judges the clones, by flags, and what each has in common with the target."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 EVALUATORS = "evaluators"  # All recognizers that were trained to judge.
 ENROLLED = 20  # Photographs of a person that an embedder is shown, at most.
-_STRANGERS = 200  # People whose photographs are put forward as somebody else, at most.
+_STRANGERS = 100  # People whose photographs are put forward as somebody else, at most.
 
 _JUDGES = flags.DEFINE_list(
     "judges",
@@ -150,7 +150,7 @@ def make_judges(
       UserError: If one is the target itself.
     """
     made = [
-        judges.embedder_judge(embedder, real_photographs(loaded, roles, test=False))
+        judges.embedder_judge(embedder, real_photographs(loaded, roles, loaded.names, test=False))
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
@@ -162,22 +162,22 @@ def make_judges(
 
 
 def real_photographs(
-    loaded: Faces, roles: Protocol, test: bool
+    loaded: Faces, roles: Protocol, names: Sequence[str], test: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Reads photographs of everybody in the data set, whatever their role.
+    """Reads photographs of people in the data set, whatever their role.
 
     Args:
       loaded: All faces.
       roles: Who is who.
+      names: Whose.
       test: Whether the test photographs of those who have some are among them.
 
     Yields:
       The name, and at most `ENROLLED` photographs `[n, height, width, channels]` in [0, 1].
     """
-    for name in loaded.names:
-        positions = loaded.indices_of(name)
+    for name in names:
         left_out = () if test else roles.test.get(name, ())
-        kept = np.delete(positions, list(left_out))[:ENROLLED]
+        kept = np.delete(loaded.indices_of(name), list(left_out))[:ENROLLED]
         yield name, np.asarray(loaded.images[kept])
 
 
@@ -192,9 +192,8 @@ def strangers_of(judge: Judge, loaded: Faces, roles: Protocol) -> verification.I
     Returns:
       What the judge says.
     """
-    sample = set(protocol.shuffled(roles.seed, loaded.names, "strangers")[:_STRANGERS])
-    shown = real_photographs(loaded, roles, test=True)
-    return verification.impostors(judge, ((n, images) for n, images in shown if n in sample))
+    sample = protocol.shuffled(roles.seed, loaded.names, "strangers")[:_STRANGERS]
+    return verification.impostors(judge, real_photographs(loaded, roles, sample, test=True))
 
 
 def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:

@@ -105,19 +105,6 @@ def test_features_that_are_no_numbers_are_no_evidence():
     assert levels(LEAK, broken) == ["none"] * len(ATTACKED)
 
 
-def test_adversariality_tells_noise_from_a_likeness():
-    judges = (planted.stranger(), planted.relative())
-    *_, index, pairs = planted.judged(FOOLING, judges)
-    assert index["stranger"] is None
-    assert index["relative"] > 4  # The relative knows five.
-    (pair,) = pairs
-    assert (pair.first, pair.second) == ("stranger", "relative")
-    assert pair.only_second > 0.8
-    assert pair.both + pair.only_first + pair.only_second + pair.neither == pytest.approx(1)
-    *_, pairs = planted.judged(LEAK, judges)
-    assert pairs[0].both > 0.9
-
-
 def test_standardized_by_loops():
     rng = np.random.default_rng(0)
     clones, seeds = rng.normal(size=(2, 5, 9))

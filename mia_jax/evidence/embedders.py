@@ -5,6 +5,7 @@ photographs that `judges.embedder_judge` shows it. That makes it a stranger to t
 word the strongest of the evidence. dlib's is built in; another is one function.
 """
 
+import atexit
 import concurrent.futures
 import functools
 import hashlib
@@ -87,6 +88,7 @@ def dlib_embedder(processes: int = 1) -> Embedder:
         pool = concurrent.futures.ProcessPoolExecutor(
             processes, multiprocessing.get_context("spawn"), initializer=_start
         )
+        atexit.register(pool.shutdown)  # Not as late as its collection: modules are gone by then.
         look = functools.partial(pool.map, _look_here, chunksize=4)
     remembered = _remembering(look)
     return Embedder(
