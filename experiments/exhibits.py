@@ -1,13 +1,11 @@
-"""What is put before the judges: who they are, whose clones, and what to compare these with."""
+"""What is put before the judges: whose clones, and what to compare these with."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from experiments import clones, experiment, provenance
-from mia_jax.evidence import evaluation, judges
-from mia_jax.evidence.judges import Judge
+from experiments import clones, experiment
+from mia_jax.evidence import examination
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import storage
@@ -15,12 +13,13 @@ from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
 
-def attacked(workdir: WorkDirectory, roles: Protocol) -> tuple[str, ...]:
+def attacked(workdir: WorkDirectory, roles: Protocol, evaluators: Sequence[str]) -> tuple[str, ...]:
     """Lists the identities that have clones and are known to every judge.
 
     Args:
       workdir: The work directory.
       roles: Who is who.
+      evaluators: The evaluators who judge; embedders know everybody.
 
     Returns:
       Their names, the targeted ones first.
@@ -28,7 +27,7 @@ def attacked(workdir: WorkDirectory, roles: Protocol) -> tuple[str, ...]:
     Raises:
       MissingError: If there are none.
     """
-    known = set.intersection(*(set(roles.classes[name]) for name in roles.evaluators))
+    known = set.intersection(*(set(roles.classes[name]) for name in (TARGET, *evaluators)))
     names = dict.fromkeys([*roles.targeted, *roles.classes[TARGET]])
     found = tuple(name for name in names if name in known and workdir.clones_of(name).exists())
     if not found:
@@ -66,54 +65,6 @@ def origin(workdir: WorkDirectory, names: Sequence[str], weights: str) -> clones
     return origins[names[0]]
 
 
-def make_judges(workdir: WorkDirectory, roles: Protocol, target_params: Any) -> list[Judge]:
-    """Makes a judge of each evaluator.
-
-    Args:
-      workdir: The work directory.
-      roles: Who is who.
-      target_params: Weights of the target.
-
-    Returns:
-      The judges, in the order of the protocol.
-
-    Raises:
-      UserError: If one is the target itself.
-    """
-    made = []
-    for name in roles.evaluators:
-        params = experiment.load_recognizer(workdir, name)
-        judges.check_independent(name, params, target_params)
-        shares = shares_of(workdir, roles, name)
-        made.append(judges.recognizer_judge(name, roles.classes[name], params, shares))
-    return made
-
-
-def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:
-    """Tells what an evaluator has in common with the target.
-
-    Args:
-      workdir: The work directory.
-      roles: Who is who.
-      evaluator: Its name.
-
-    Returns:
-      Of `judges.SHARES`; the architecture always, since there is but one here.
-    """
-    common = {judges.ARCHITECTURE}
-    target, other = (roles.training[role] for role in (TARGET, evaluator))
-    both = target.keys() & other.keys()
-    if both:
-        common.add(judges.PEOPLE)
-    if any(set(target[name]) & set(other[name]) for name in both):
-        common.add(judges.PHOTOGRAPHS)
-    views = [
-        provenance.recognizer_facts(workdir, role).settings.augmentation
-        for role in (TARGET, evaluator)
-    ]
-    return common | {judges.VIEWS} if views[0] == views[1] else common
-
-
 def gather(
     workdir: WorkDirectory,
     loaded: Faces,
@@ -121,7 +72,7 @@ def gather(
     names: Sequence[str],
     name: str,
     mean_face: np.ndarray,
-) -> evaluation.Evidence:
+) -> examination.Evidence:
     """Collects the images of one person, and those to compare them with.
 
     Args:
@@ -137,12 +88,12 @@ def gather(
     """
     path = workdir.clones_of(name)
     own = storage.map_array(path, "clones")
-    shares = evaluation.share_of_others(name, names, len(own))
+    shares = examination.share_of_others(name, names, len(own))
     others = [
         storage.map_array(workdir.clones_of(other), "clones")[:count]
         for other, count in shares.items()
     ]
-    return evaluation.Evidence(
+    return examination.Evidence(
         clones=own,
         seeds=storage.map_array(path, "seed"),
         mean_face=mean_face[None],

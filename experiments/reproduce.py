@@ -6,9 +6,9 @@ For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 import jax
 from absl import flags, logging
 
-from experiments import attack, console, evaluate, experiment, recipe, train
+from experiments import attack, console, evaluate, experiment, panel, recipe, train
 
-for _module in (experiment, train, recipe, attack):
+for _module in (experiment, train, recipe, attack, evaluate, panel):
     flags.adopt_module_key_flags(_module)
 
 
@@ -17,7 +17,8 @@ def main() -> None:
     workdir = experiment.work_directory()
     wanted = recipe.from_flags()
     how = train.settings()
-    _, roles = experiment.open_experiment(workdir)
+    loaded, roles = experiment.open_experiment(workdir)
+    evaluate.check_fail_on(panel.from_flags(loaded, roles))
     for role in roles.classes:
         train.train(workdir, role, how)
     attack.attack(workdir, wanted)
@@ -27,6 +28,7 @@ def main() -> None:
         logging.info("The evaluation is finished already: %s", workdir.report)
     else:
         evaluate.evaluate(workdir)
+    evaluate.end(workdir)
 
 
 if __name__ == "__main__":

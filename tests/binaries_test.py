@@ -25,6 +25,8 @@ TINY = (
     "--evaluate_every=2",
     "--batch_size=8",
 )
+# dlib takes half a minute for the 400 photographs; `own_judge` stands in for it.
+FAST = ("--judges=evaluators", "--judge=tests.own_judge:embed")
 ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
 SECONDS = 240
 
@@ -79,7 +81,7 @@ def kill_at(words, number, *flags):
 def experiment(tmp_path_factory):
     """A finished work directory of the whole experiment."""
     workdir = tmp_path_factory.mktemp("runs") / "orl"
-    succeed("reproduce", f"--workdir={workdir}", *TINY, *ATTACK)
+    succeed("reproduce", f"--workdir={workdir}", *TINY, *ATTACK, *FAST)
     return workdir
 
 
@@ -87,7 +89,12 @@ def test_reproduce_leaves_what_other_tools_read(experiment):
     result = records.read(experiment / "evaluation.json", Evaluation)
     roles = json.loads((experiment / "protocol.json").read_text())["protocol"]
     assert list(result.people) == roles["targeted"]
-    (judgement,) = result.judges.values()
+    assert list(result.judges) == ["tests.own_judge:embed", "evaluator"]
+    own, judgement = result.judges.values()
+    assert (own.classes, own.shares) == (40, ())
+    assert own.ceiling.rank1.value > 0.8
+    assert list(result.verdict) == list(result.people)
+    assert {each.p_value is None for each in result.verdict.values()} == {False}
     for name, row in judgement.people.items():
         with np.load(experiment / "clones" / f"{name}.npz", allow_pickle=False) as stored:
             assert stored["clones"].shape == (4, 16, 16, 1)
@@ -112,18 +119,18 @@ def test_reproduce_leaves_what_other_tools_read(experiment):
         assert list((experiment / role).glob("events.out.tfevents.*"))
         assert not (experiment / role / "training").exists()
     assert not list((experiment / "clones" / "parts").iterdir())
-    assert len(list((experiment / "figures").glob("*.png"))) == 7
+    assert len(list((experiment / "figures").glob("*.png"))) == 8
     assert "data:image/png;base64," in (experiment / "report.html").read_text()
 
 
 def test_finished_stages_are_skipped(experiment):
     before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*") if p.is_file()}
-    succeed("reproduce", f"--workdir={experiment}", *TINY, *ATTACK)
+    succeed("reproduce", f"--workdir={experiment}", *TINY, *ATTACK, *FAST)
     assert before == {p: p.stat().st_mtime_ns for p in experiment.rglob("*") if p.is_file()}
 
 
 def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
-    flags = (f"--workdir={tmp_path}", *TINY, *ATTACK)
+    flags = (f"--workdir={tmp_path}", *TINY, *ATTACK, *FAST)
     for words in ("target step 36", "evaluator step 18", "is done", "is scored"):
         status, _ = kill_at(words, signal.SIGKILL, *flags)
         assert status == -signal.SIGKILL
@@ -171,6 +178,13 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
             marks=pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="there is one here"),
         ),
         ("attack", ["surplus"], "'surplus' is not a flag"),
+        ("evaluate", ["--judge=nowhere:embed"], "--judge=nowhere:embed cannot be imported"),
+        ("evaluate", ["--judges=arcface"], "--judges=arcface is no judge"),
+        (
+            "evaluate",
+            ["--judges=evaluators", "--fail_on=recognizable"],
+            "--fail_on=recognizable needs a judge that is a stranger",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(experiment, binary, flags, words):
@@ -217,12 +231,36 @@ def test_a_checkpoint_that_does_not_fit_is_named(experiment, tmp_path):
     assert "L7" in said
 
 
+def test_a_release_check_ends_with_its_own_exit_code(experiment):
+    """The verdicts of the finished run, changed by hand; nothing is evaluated again."""
+    path = experiment / "evaluation.json"
+    text = path.read_text()
+    flags = (f"--workdir={experiment}", *TINY, *ATTACK, *FAST)
+    try:
+        for level, codes in (
+            ("named", (0, 0, 3)),
+            ("recognizable", (0, 3, 3)),
+            ("none", (0, 0, 0)),
+        ):
+            data = json.loads(text)
+            for each in data["verdict"].values():
+                each["level"] = level
+            path.write_text(json.dumps(data))
+            for fail_on, code in zip(("none", "recognizable", "named"), codes, strict=True):
+                result = run("reproduce", *flags, f"--fail_on={fail_on}")
+                assert result.returncode == code, result.stderr[-2000:]
+                assert ("reproduce: --fail_on=" in result.stderr) == (code == 3)
+    finally:
+        path.write_text(text)
+
+
 def test_the_target_cannot_be_its_own_evaluator(experiment, tmp_path):
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(experiment), str(copy)], check=True)
     subprocess.run(["rm", "-r", str(copy / "evaluator")], check=True)
     subprocess.run(["cp", "-r", str(copy / "target"), str(copy / "evaluator")], check=True)
-    assert "same weights as the target" in refuse("evaluate", f"--workdir={copy}")
+    said = refuse("evaluate", f"--workdir={copy}", "--judges=evaluators")
+    assert "same weights as the target" in said
 
 
 def test_folder_with_broken_images(tmp_path):
@@ -266,6 +304,7 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
         "--waves=4",
         "--evaluators=first,second",
         "--evaluator_photographs=disjoint",
+        "--judges=evaluators",
         *TINY,
         *ATTACK,
     )
@@ -293,6 +332,6 @@ def test_clones_of_weights_that_are_gone_are_refused(experiment, tmp_path):
     subprocess.run(["rm", "-r", str(copy / "target")], check=True)
     retrained = (*TINY, "--learning_rate=0.002")
     succeed("train", f"--workdir={copy}", "--role=target", *retrained)
-    for binary, flags in (("attack", ATTACK), ("evaluate", ())):
+    for binary, flags in (("attack", ATTACK), ("evaluate", ("--judges=evaluators",))):
         said = refuse(binary, f"--workdir={copy}", *flags)
         assert "other weights" in said, said

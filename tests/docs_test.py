@@ -5,7 +5,10 @@ import pathlib
 import re
 import shlex
 
+import numpy as np
 import pytest
+
+from mia_jax import evidence, faces
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,6 +83,23 @@ def test_the_example_of_an_own_model_runs_and_rebuilds_its_class(capsys):
 def test_the_example_of_an_own_prior_rebuilds_its_class(capsys):
     (example,) = blocks("docs/add_an_attack.md", "python")
     assert float(run(example, capsys)[0]) > 0.5
+
+
+def test_the_example_of_an_own_judge_knows_real_people():
+    example = next(
+        code for code in blocks("docs/attack_your_model.md", "python") if "def embed" in code
+    )
+    scope = {}
+    exec(compile(example, "example", "exec"), scope)
+    loaded = faces.load_orl()
+    embedder = evidence.own_embedder("my_judge:embed", scope["embed"], loaded.images.shape[1:])
+    photographs = {name: loaded.images[loaded.indices_of(name)] for name in loaded.names}
+    judge = evidence.embedder_judge(embedder, [(n, p[:7]) for n, p in photographs.items()])
+    right = [
+        np.argmax(judge.match(judge.features(each[7:])), axis=1) == place
+        for place, each in enumerate(photographs.values())
+    ]
+    assert np.mean(right) > 0.8
 
 
 @pytest.mark.parametrize("page", NAMES)

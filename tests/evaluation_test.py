@@ -2,28 +2,29 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
 
 from mia_jax.evidence import evaluation, statistics
-from mia_jax.evidence.evaluation import Examined, Seen
+from mia_jax.evidence.examination import DisturbedRanks, Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.scores import Appearance, Opinion
+from mia_jax.evidence.verification import Impostors
 
 PEOPLE = ("a", "b", "c")
+IMPOSTORS = Impostors(np.linspace(0, 0.9, 1000), np.linspace(0, 0.9, 100), np.full(3, 0.1))
 JUDGE = Judge("judge", PEOPLE, None, None, frozenset({"people", "architecture"}))
 
 
-def seen(logits, place=0):
+def seen(logits, place=0, found=None):
     """What a recognizer with these logits would see, that is the target as well."""
     logits = np.asarray(logits, np.float32)
     score = scipy.special.softmax(logits, axis=1)[:, place]
     ramp = np.linspace(0.1, 0.2, len(logits))
     return Seen(
         Appearance(score, 10 + ramp, ramp),
-        Opinion(statistics.ranks(logits, place), score, 5 + ramp),
+        Opinion(statistics.ranks(logits, place), score, 5 + ramp, found, logits.mean(axis=0)),
     )
 
 
@@ -35,6 +36,7 @@ def examined(clones, place, others=None):
         others=None if others is None else seen(others, place),
         test=seen(clones, place),
         robust_score=np.arange(len(clones)),
+        disturbed={"none": DisturbedRanks(np.array([1, 2]), np.array([1]))},
     )
 
 
@@ -64,7 +66,7 @@ def test_no_interval_has_no_width():
 def test_judge_all_finds_the_best_the_pick_and_the_controls():
     sure, unsure = [[9, 0, 0], [2, 0, 0], [0.5, 1, 0]], [[0, 5, 0], [0, 5, 0], [5, 0, 0]]
     people = {"a": examined(sure, 0, others=unsure), "b": examined(unsure, 1, others=sure)}
-    found = evaluation.judge_all(JUDGE, people, 0)
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
     a, b = found.people["a"], found.people["b"]
     assert (a.best.restart, a.best.rank) == (0, 1)
     assert a.best.score == pytest.approx(scipy.special.softmax([9, 0, 0])[0])
@@ -86,7 +88,7 @@ def test_judge_all_finds_the_best_the_pick_and_the_controls():
 
 def test_every_control_has_its_likeness():
     people = {"a": examined([[9, 0, 0]] * 3, 0, others=[[0, 1, 0]] * 2)}
-    found = evaluation.judge_all(JUDGE, people, 0).people["a"].controls
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0).people["a"].controls
     for control in (found.seeds, found.mean_face, found.others):
         for measure in (control.psnr, control.ssim, control.feature_distance):
             assert measure is not None
@@ -94,81 +96,51 @@ def test_every_control_has_its_likeness():
 
 def test_the_more_exposed_person_comes_first():
     weak, strong = examined([[0, 1, 0]] * 3, 0), examined([[0, 5, 0]] * 3, 1)
-    found = evaluation.judge_all(JUDGE, {"weak": weak, "strong": strong}, 0)
-    assert found.people["strong"].exposure_rank == 1
-    assert list(found.people) == ["weak", "strong"]
+    found = evaluation.judge_all(JUDGE, {"a": weak, "b": strong}, IMPOSTORS, None, 0)
+    assert found.people["b"].exposure_rank == 1
+    assert list(found.people) == ["a", "b"]
 
 
 def test_one_person_alone_has_no_clones_of_others():
-    found = evaluation.judge_all(JUDGE, {"a": examined([[1, 0, 0]], 0)}, 0)
+    found = evaluation.judge_all(JUDGE, {"a": examined([[1, 0, 0]], 0)}, IMPOSTORS, None, 0)
     assert found.controls.others is found.people["a"].controls.others is None
 
 
-@pytest.mark.parametrize("people", [2, 5, 12, 40])
-@pytest.mark.parametrize("restarts", [1, 3, 10, 100, 20_001])
-def test_the_share_of_others_is_as_large_as_the_persons_own_and_even(people, restarts):
-    names = [f"s{i}" for i in range(people)]
-    shares = evaluation.share_of_others("s1", names, restarts)
-    assert sum(shares.values()) == restarts
-    assert "s1" not in shares
-    assert len(shares) == min(people - 1, evaluation.OTHERS, restarts)
-    assert max(shares.values()) - min(shares.values()) <= 1
-    assert min(shares.values()) >= 1
-    assert next(iter(shares)) == names[2 % people]  # Another sample for each person.
-
-
-def test_nobody_else_has_no_share():
-    assert evaluation.share_of_others("a", ["a"], 5) == {}
-
-
-def images(**counts):
-    rng = np.random.default_rng(0)
-    return {name: rng.random((count, 8, 8, 1), np.float32) for name, count in counts.items()}
-
-
-def test_examine_shows_each_group_to_the_target_and_to_every_judge():
-    weights = jnp.asarray(np.random.default_rng(0).normal(size=(64, 3)), jnp.float32)
-    project = lambda batch: batch.reshape(len(batch), -1) @ weights  # noqa: E731
-    first = Judge("first", PEOPLE, project, project, frozenset())
-    second = Judge("second", ("c", "a", "d"), lambda b: -project(b), project, frozenset())
-    shown = images(clones=5, seeds=4, mean_face=1, others=3, training=3, test=2)
-    found = evaluation.examine(
-        "a", evaluation.Evidence(**shown), lambda b: 2 * project(b), 2, [first, second], np.ones(5)
+def test_the_median_rank_and_the_faces_found():
+    row = evaluation.rates(
+        [seen([[2, 1, 0], [0, 1, 2], [0, 2, 1]], found=np.array([1, 0, 0]))], 3, 0
     )
-    assert list(found) == ["first", "second"]
-    flat = np.asarray(project(shown["clones"]))
-    np.testing.assert_array_equal(found["first"].clones.opinion.rank, statistics.ranks(flat, 0))
-    np.testing.assert_array_equal(found["second"].clones.opinion.rank, statistics.ranks(-flat, 1))
-    for judge in found.values():
-        np.testing.assert_allclose(
-            judge.clones.appearance.target_score,
-            scipy.special.softmax(2 * flat, axis=1)[:, 2],
-            rtol=1e-4,
-        )
-        sizes = {name: len(shown[name]) for name in ("seeds", "mean_face", "others", "test")}
-        assert sizes == {name: len(getattr(judge, name).opinion.rank) for name in sizes}
+    assert row.median_rank == 3
+    assert row.found.value == pytest.approx(1 / 3)
+    assert evaluation.rates([seen([[2, 1, 0]])], 3, 0).found is None
 
 
-def test_examine_without_others():
-    judge = Judge("j", PEOPLE, lambda b: b[:, 0, :3, 0], lambda b: b[:, 0, :, 0], frozenset())
-    shown = images(clones=2, seeds=2, mean_face=1, others=0, training=2, test=1)
-    found = evaluation.examine(
-        "b", evaluation.Evidence(**shown), judge.scores, 0, [judge], np.ones(2)
-    )
-    assert found["j"].others is None
-    assert evaluation.judge_all(judge, {"b": found["j"]}, 0).controls.others is None
+def test_sets_are_ranked_by_their_scores_together():
+    # Two clones say b, narrowly, and one says a by far: together they say a.
+    people = {"a": examined([[0, 1, 0], [0, 1, 0], [9, 0, 0]], 0), "c": examined([[0, 5, 1]], 2)}
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
+    assert found.people["a"].clones.median_rank > 1
+    assert (found.people["a"].set_rank, found.people["c"].set_rank) == (1, 2)
+    score = scipy.special.softmax([3, 2 / 3, 0])[0]
+    assert found.people["a"].set_score == pytest.approx(score)
+    assert found.sets.clones.rank1.value == 0.5
+    assert found.sets.clones.median_rank == 1.5
+    np.testing.assert_allclose(found.sets.clones.cmc, [0.5, 1, 1])
+    assert found.sets.others is None
 
 
-def test_the_plain_mean_face_is_its_own_control():
-    """The noise of a seed costs likeness that the mean face has: 3.9 dB were credited for it."""
-    rng = np.random.default_rng(0)
-    face = np.full((1, 8, 8, 1), 0.5, np.float32)
-    noisy = lambda n: np.clip(face + rng.normal(0, 0.1, (n, 8, 8, 1)), 0, 1)  # noqa: E731
-    shown = images(others=2, training=3, test=1)
-    shown |= {"clones": noisy(3), "seeds": noisy(3), "mean_face": face}
-    judge = Judge("j", PEOPLE, lambda b: b[:, 0, :3, 0], lambda b: b[:, 0, :, 0], frozenset())
-    found = evaluation.examine(
-        "b", evaluation.Evidence(**shown), judge.scores, 0, [judge], np.ones(3)
-    )
-    controls = evaluation.judge_all(judge, {"b": found["j"]}, 0).controls
-    assert controls.mean_face.psnr.value > controls.seeds.psnr.value
+def test_acceptance_is_counted_above_the_thresholds_of_strangers():
+    clones = [[9, 0, 0], [0, 0, 0]]  # The person's score is 0.9998 and 1/3.
+    people = {"a": examined(clones, 0, others=[[0, 9, 0]] * 2)}
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
+    loose, strict = found.verification
+    assert (loose.false_accepts, strict.false_accepts) == (0.01, 0.001)
+    assert loose.threshold < strict.threshold < 0.9
+    assert (loose.clones.value, loose.others.value, loose.sets.value) == (0.5, 0, 1)
+    assert found.stranger_pairs == 1000
+
+
+def test_the_robustness_is_that_of_all_people():
+    people = {"a": examined([[9, 0, 0]], 0), "b": examined([[9, 0, 0]], 1)}
+    none = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0).robustness["none"]
+    assert (none.clones.value, none.photographs.value) == (0.5, 1)

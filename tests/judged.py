@@ -1,6 +1,7 @@
 """An evaluation made up for the tests of what is stored and printed: three people, one judge."""
 
 import dataclasses
+import itertools
 
 from mia_jax.evidence import results
 from mia_jax.recognizer import RecognizerFacts, training
@@ -24,9 +25,21 @@ def rates(rank1, classes=14, **changes):
         psnr=results.Measure(13.37 + rank1, (13.0, 16.0)),
         ssim=results.Measure(0.318 + 0.1 * rank1, None),
         feature_distance=results.Measure(7.194 + rank1, (7.0, 9.0)),
+        median_rank=1.0 if rank1 > 0.5 else 4.5,
+        found=None,
         cmc=tuple(rank1 + (1 - rank1) * k / (classes - 1) for k in range(classes)),
     )
     return dataclasses.replace(found, **changes)
+
+
+def set_rates(rank1, classes=14):
+    cmc = tuple(rank1 + (1 - rank1) * k / (classes - 1) for k in range(classes))
+    return results.SetRates(measure(rank1), 1.0 if rank1 > 0.5 else 6.0, cmc)
+
+
+def acceptance(rate, clones):
+    accepted = (clones, 0.9 * clones, 0.01, 0.02, 0.03, 0.88)
+    return results.Acceptance(rate, 0.74, 0.71, *(measure(each) for each in accepted))
 
 
 def controls(seeds=0.06, mean_face=0.0, others=0.013):
@@ -41,6 +54,8 @@ def person(rank1, exposure_rank, **changes):
         best=results.Pick(17, 0.9812, 1, 0.9954),
         attacker_pick=results.Pick(42, 0.4321, 1 if rank1 > 0.5 else 6, 0.9987),
         exposure_rank=exposure_rank,
+        set_rank=1 if rank1 > 0.5 else 3,
+        set_score=0.77,
     )
 
 
@@ -55,8 +70,26 @@ def judgement(low=0.31, middle=0.62, high=0.93, **changes):
         controls=controls(0.071, 0.2, 0.017),
         ceiling=rates(0.957),
         ceiling_photographs=70,
+        sets=results.Sets(set_rates(0.83), set_rates(0.09), set_rates(0.0), set_rates(1.0)),
+        stranger_pairs=15600,
+        verification=(acceptance(0.01, 0.41), acceptance(0.001, 0.23)),
+        robustness={
+            "none": results.Disturbed(measure(0.6), measure(0.95)),
+            "blur": results.Disturbed(measure(0.2), measure(0.94)),
+        },
+        adversariality=6.54,
     )
     return dataclasses.replace(found, **changes)
+
+
+def verdict(level="named", p_value=None, named_by=("evaluator",)):
+    """A person's verdict; without a p-value no stranger was asked."""
+    parts = (None, None) if p_value is None else (0.0041, 0.00017)
+    return results.Verdict(level, p_value, *parts, named_by)
+
+
+def recognizable(p_value=0.0123):
+    return verdict("recognizable", p_value)
 
 
 def recognizer(role, classes, accuracy):
@@ -85,6 +118,11 @@ def evaluation(*judgements, **changes):
     names = list(next(iter(judges.values())).people)
     found = results.Evaluation(
         judges=judges,
+        verdict={name: verdict() for name in names},
+        agreement=tuple(
+            results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
+            for first, second in itertools.combinations(judges, 2)
+        ),
         people={name: results.PersonFacts(8, 131, None) for name in names},
         recognizers={
             "target": recognizer("target", 22, 0.954),

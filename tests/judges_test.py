@@ -6,6 +6,7 @@ import pytest
 
 from mia_jax import recognizer
 from mia_jax.evidence import judges
+from mia_jax.evidence.embedders import Embedder
 from mia_jax.runtime.errors import UserError
 
 
@@ -14,13 +15,13 @@ def test_a_recognizer_judges_by_its_logits_and_features():
     judge = judges.recognizer_judge("r", ("a", "b", "c"), params, ["people"])
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
     np.testing.assert_allclose(
-        judge.scores(images), recognizer.logits(params, images), rtol=1e-4, atol=1e-5
+        judge.match(judge.features(images)), recognizer.logits(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
         judge.features(images), recognizer.features(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
-        judge.confidence(np.asarray(judge.scores(images))).sum(axis=1), 1, rtol=1e-5
+        judge.confidence(np.asarray(judge.match(judge.features(images)))).sum(axis=1), 1, rtol=1e-5
     )
     assert judge.shares == {"people"}
 
@@ -28,9 +29,44 @@ def test_a_recognizer_judges_by_its_logits_and_features():
 def test_judges_share_the_compiled_program_and_not_the_weights():
     params = [recognizer.init(jax.random.key(i), 3, (16, 16, 1)) for i in range(2)]
     first, second = (judges.recognizer_judge("r", ("a", "b", "c"), p, []) for p in params)
-    assert first.scores.func is second.scores.func
+    assert first.features.func is second.features.func
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
-    assert (np.asarray(first.scores(images)) != np.asarray(second.scores(images))).any()
+    seen = [np.asarray(each.match(each.features(images))) for each in (first, second)]
+    assert (seen[0] != seen[1]).any()
+
+
+def photographs(count, seed):
+    return np.random.default_rng(seed).random((count, 8, 8, 1), np.float32)
+
+
+def flat(images):
+    return np.asarray(images).reshape(len(images), -1)
+
+
+def test_an_embedder_knows_people_by_the_mean_of_their_photographs():
+    enrolled = {"a": photographs(3, 0), "b": photographs(1, 1), "c": photographs(5, 2)}
+    judge = judges.embedder_judge(Embedder("e", flat), enrolled.items())
+    assert (judge.name, judge.people, judge.stranger) == ("e", ("a", "b", "c"), True)
+    images = photographs(4, 3)
+    scores = judge.confidence(judge.match(judge.features(images)))
+    for row, image in zip(scores, flat(images), strict=True):
+        means = [flat(each).mean(axis=0) for each in enrolled.values()]
+        np.testing.assert_allclose(row, [-np.linalg.norm(image - m) for m in means], rtol=1e-5)
+
+
+def test_the_logits_of_mean_features_are_the_mean_logits():
+    params = recognizer.init(jax.random.key(0), 3, (16, 16, 1))
+    judge = judges.recognizer_judge("r", ("a", "b", "c"), params, [])
+    images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
+    together = judge.match(np.asarray(judge.features(images)).mean(axis=0)[None])[0]
+    np.testing.assert_allclose(
+        together, recognizer.logits(params, images).mean(axis=0), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_who_shares_something_is_no_stranger():
+    enrolled = {"a": photographs(1, 0)}
+    assert not judges.embedder_judge(Embedder("e", flat), enrolled.items(), ["people"]).stranger
 
 
 def test_what_is_shared_is_one_of_few_words():

@@ -31,9 +31,15 @@ def render(evaluation, pictures=None):
 
 
 def several():
-    """Two judges who disagree."""
+    """Two judges who disagree, a stranger and a relative; one person is recognizable."""
     strict = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(0.9))
-    return judged.evaluation(judged.judgement(), strict)
+    strict = dataclasses.replace(strict, mean=judged.rates(0.05, found=judged.measure(0.345)))
+    verdicts = {
+        "s7": judged.verdict("none", 0.71, ()),
+        "s3": judged.verdict("named", 0.65),
+        "s12": judged.recognizable(0.0123),
+    }
+    return judged.evaluation(judged.judgement(), strict, verdict=verdicts)
 
 
 class Page(html.parser.HTMLParser):
@@ -135,6 +141,8 @@ def test_names_from_the_data_are_escaped(hostile):
         provenance=results.Provenance({hostile: hostile}, hostile, False, {hostile: hostile}),
         judges={hostile: found},
         people={hostile: results.PersonFacts(8, 1, 2)},
+        verdict={hostile: judged.verdict(named_by=(hostile,))},
+        agreement=(results.Agreement(hostile, hostile, 0, 0, 0, 1),),
         recognizers={hostile: judged.recognizer(hostile, 3, 0.5)},
     )
     page = Page(render(evaluation))
@@ -159,8 +167,8 @@ def test_recognition_table_holds_every_number(page):
         for row in (clones, controls.seeds, controls.mean_face, controls.others)
     ]
     expected.append(found.ceiling)
-    start = next(i for i, row in enumerate(page.rows) if row[0] == "person") + 1
-    for row, part in zip(page.rows[start:], expected, strict=False):
+    rows = rows_of(page, "person", "rank 1 named first")
+    for row, part in zip(rows, expected, strict=False):
         for cell, key in zip(row[1:4], ("rank1", "rank5", "rank10"), strict=True):
             value, (low, high) = getattr(part, key).value, getattr(part, key).interval
             assert cell == f"{percent(value)} {100 * low:.1f}–{percent(high)}"
@@ -169,7 +177,7 @@ def test_recognition_table_holds_every_number(page):
         ):
             assert cell.split()[0] == f"{getattr(part, key).value:.3f}"
             assert cell.split()[1].split("–")[1] == f"{getattr(part, key).interval[1]:.3f}"
-    assert page.rows[start + len(expected)][:4] == ["chance", "7.1%", "35.7%", "71.4%"]
+    assert rows[len(expected)][:4] == ["chance", "7.1%", "35.7%", "71.4%"]
 
 
 @pytest.mark.parametrize(
@@ -209,20 +217,27 @@ def test_every_likeness_has_its_controls_beside_it(page):
 
 def test_people_stand_in_order_of_exposure(page):
     names = [row[0] for row in page.rows if row[0] in ("s12", "s3", "s7")]
-    assert names == ["s12", "s3", "s7"] * 3
+    assert names == ["s12", "s3", "s7"] * 4
+
+
+def rows_of(page, *first):
+    """The rows under the heading that starts with these words, up to the next heading."""
+    start = next(i for i, row in enumerate(page.rows) if row[: len(first)] == list(first)) + 1
+    return page.rows[start:]
 
 
 def test_judges_stand_side_by_side():
     evaluation = several()
     page = Page(render(evaluation))
-    start = next(i for i, row in enumerate(page.rows) if row[0].startswith("judge"))
-    for row, (name, found) in zip(page.rows[start + 1 :], evaluation.judges.items(), strict=False):
-        shown = [cell.split()[0] for cell in row[:7]]
-        rates = [found.controls.seeds, found.controls.mean_face, found.controls.others]
-        values = [percent(rate.rank1.value) for rate in (found.mean, *rates)]
+    rows = rows_of(page, "judge", "clones", "clones taken together")
+    for row, (name, found) in zip(rows, evaluation.judges.items(), strict=False):
+        shown = [cell.split()[0] for cell in row[1:8]]
+        controls = [found.controls.seeds, found.controls.mean_face, found.controls.others]
+        values = [percent(found.mean.rank1.value), percent(found.sets.clones.rank1.value)]
+        values += [percent(rate.rank1.value) for rate in controls]
         values += [percent(found.chance.rank1), percent(found.ceiling.rank1.value)]
-        assert shown == [name.split()[0], *values]
-        assert row[7] == (", ".join(found.shares) or "nothing")
+        assert row[0] == name and shown == values
+        assert row[8] == (", ".join(found.shares) or "nothing")
     text = "".join(page.text)
     assert "The judge evaluator shares with the target the attacked people" in text
     assert "The judge evaluator 1 shares nothing with the target." in text
@@ -230,6 +245,32 @@ def test_judges_stand_side_by_side():
     assert [["evaluator" in cell for cell in row] for row in headings] == [[True, True]]
     for picture in ("cmc_0", "cmc_1"):
         assert picture in report.picture_names(evaluation)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["evaluator 1", "4.5", "1", "4.5", "4.5", "4.5", "7.5", "1", "34.5% 29.5–39.5%", "–"],
+        ["evaluator", "0.1%", "23.0% 18.0–28.0%", "20.7% 15.7–25.7%", "1.0% 0.0–6.0%"],
+        ["evaluator", "clones", "60.0% 55.0–65.0%", "20.0% 15.0–25.0%"],
+        ["evaluator 1", "real photographs", "95.0% 90.0–100.0%", "94.0% 89.0–99.0%"],
+        ["evaluator", "evaluator 1", "40.0%", "30.0%", "20.0%", "10.0%"],
+        ["s12", "recognizable to strangers", "0.012", "1 of 14", "3 of 14", "93.0% 88.0–98.0%"],
+        ["s3", "names the right class, shows nothing to strangers", "0.650", "1 of 14", "3 of 14"],
+        ["s7", "no evidence at this budget", "0.710", "3 of 14", "3 of 14", "31.0% 26.0–36.0%"],
+    ],
+)
+def test_the_evidence_stands_in_tables(row):
+    rows = Page(render(several())).rows
+    assert row in [each[: len(row)] for each in rows]
+
+
+def test_the_headline_counts_who_is_recognizable_to_strangers_only():
+    text = "".join(Page(render(several())).text)
+    assert "1 of 3 people is recognizable to strangers" in text
+    alone = "".join(Page(render(judged.evaluation())).text)
+    assert "No stranger was asked" in alone
+    assert "names the right class; no stranger was asked" in alone
 
 
 def test_one_person_alone_has_no_row_of_others():
@@ -289,6 +330,6 @@ def test_an_evaluation_read_back_from_its_file_gives_the_same_page(evaluation, t
 def test_many_people_are_cut_short():
     people = {f"p{i}": judged.person(0.9, i + 1) for i in range(30)}
     evaluation = judged.evaluation(judged.judgement(people=people))
-    assert "p7 and 22 more" in sentences.summary(evaluation)[0]
+    assert "p7 and 22 more" in sentences.summary(evaluation)[1]
     page = render(evaluation)
     assert page.count("<img ") == 25 and "20 most exposed of 30 people" in page

@@ -28,7 +28,7 @@ def at(tree, path):
 
 # Keys that are names of people, judges, arguments, packages or flags, and no fields.
 NAMES = {"s7", "s3", "s12", "evaluator", "target", "rate", "loss", "stop_score", "jax"}
-NAMES |= {"restarts", "targets", "tolerance", "jitter"}
+NAMES |= {"none", "blur", "restarts", "targets", "tolerance", "jitter"}
 FIELDS = [
     path
     for path in paths_of(records.to_json(judged.evaluation()))

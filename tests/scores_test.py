@@ -17,8 +17,12 @@ def flat(images):
     return images.reshape(len(images), -1) @ WEIGHTS
 
 
+def third(vectors):
+    return np.asarray(vectors) / 3
+
+
 def judge(**changes):
-    made = Judge("linear", PEOPLE, flat, lambda images: 3 * flat(images), frozenset())
+    made = Judge("linear", PEOPLE, lambda images: 3 * flat(images), third, frozenset())
     return made._replace(**changes)
 
 
@@ -53,12 +57,12 @@ def test_memory_is_bounded_by_the_batch():
         shapes.append(images.shape)
         return jnp.zeros((len(images), 1024))
 
-    wide = judge(features=features)
+    wide = judge(features=features, match=lambda vectors: vectors[:, :4])
     images = np.broadcast_to(np.float32(0.5), (1000, 8, 8, 1))
     opinion = scores.opinion(wide, images, "a", np.zeros((7, 1024)))
     assert set(shapes) == {(100, 8, 8, 1)}
     assert len(shapes) == 10
-    assert {field.shape for field in opinion} == {(1000,)}
+    assert {field.shape for field in opinion[:3]} == {(1000,)}
 
 
 def test_appearance_is_the_targets_confidence_and_the_likeness():
@@ -83,7 +87,7 @@ def test_likeness_is_to_the_nearest_photograph():
 
 
 def test_a_model_that_fails_is_no_success():
-    broken = judge(scores=lambda images: jnp.full((len(images), 4), jnp.nan))
+    broken = judge(match=lambda vectors: jnp.full((len(vectors), 4), jnp.nan))
     opinion = scores.opinion(broken, pictures(2), "a", scores.features(broken, pictures(2)))
     np.testing.assert_array_equal(opinion.rank, 4)
     np.testing.assert_array_equal(opinion.score, 0)

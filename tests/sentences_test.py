@@ -1,12 +1,9 @@
 """Tests of the report's sentences: what is claimed, and what is not."""
 
-import dataclasses
-
 import judged
 import pytest
 
 from mia_jax.evidence import judges
-from mia_jax.evidence.results import Measure
 from mia_jax.report import sentences
 
 
@@ -14,33 +11,77 @@ def summary(*rates, **changes):
     return sentences.summary(judged.evaluation(judged.judgement(*rates, **changes)))
 
 
-def with_person(name, figures):
-    found = judged.judgement()
-    return judged.judgement(people={**found.people, name: figures})
+def by_a_stranger(*levels, ceiling=0.9):
+    """An evaluation with a stranger, and the verdicts of these levels."""
+    stranger = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(ceiling))
+    verdicts = {
+        name: judged.verdict(level, 0.01 if level == "recognizable" else 0.6)
+        for name, level in zip(("s7", "s3", "s12"), levels, strict=True)
+    }
+    return judged.evaluation(judged.judgement(), stranger, verdict=verdicts)
 
 
 @pytest.mark.parametrize(
-    ("rates", "verdict", "share"),
+    ("levels", "headline", "result"),
     [
-        ((0.31, 0.62, 0.93), "A leak is measured for all 3 people", "clones of all 3 people"),
-        ((0.05, 0.62, 0.93), "A leak is measured for 2 of 3 people", "clones of 2 of 3 people"),
         (
-            (0.02, 0.05, 0.08),
-            "No leak is shown for any of the 3 people attacked",
-            "clones of none of 3 people",
+            ("recognizable",) * 3,
+            "All 3 people are recognizable to strangers",
+            "clones of all 3 people by which a judge that shares nothing with the target, "
+            "evaluator 1, finds the right person",
+        ),
+        (
+            ("recognizable", "named", "recognizable"),
+            "2 of 3 people are recognizable to strangers",
+            "clones of 2 of 3 people",
+        ),
+        (
+            ("named", "named", "recognizable"),
+            "1 of 3 people is recognizable to strangers",
+            "number of people): s12.",
+        ),
+        (
+            ("named", "none", "named"),
+            "None of the 3 people attacked is shown to be recognizable to strangers",
+            "made no clones by which a judge that shares nothing with the target, evaluator 1,",
         ),
     ],
 )
-def test_the_result_names_how_many_people_are_exposed(rates, verdict, share):
-    assert share in summary(*rates)[0]
-    assert sentences.verdict(judged.judgement(*rates)).title == verdict
+def test_the_result_counts_who_is_recognizable_to_strangers(levels, headline, result):
+    evaluation = by_a_stranger(*levels)
+    assert sentences.headline(evaluation).title == headline
+    assert result in sentences.summary(evaluation)[0]
 
 
-def test_summary_of_a_high_leak():
+def test_no_recognizable_person_is_no_proof_of_safety():
+    said = sentences.summary(by_a_stranger("named", "none", "named"))[0]
+    assert "does not prove the model safe" in said
+    assert "safe" not in sentences.summary(by_a_stranger("named", "none", "recognizable"))[0]
+
+
+def test_what_only_relatives_name_is_said_to_be_no_likeness():
+    said = sentences.summary(by_a_stranger("named", "none", "named"))[1]
+    assert said.startswith("For 2 of 3 people (s12 and s7) the clones are named right by evaluator")
+    assert "strangers see no more than chance and the controls explain: that shows what" in said
+    said = sentences.summary(by_a_stranger("recognizable", "none", "recognizable"))
+    assert "fools such models" not in " ".join(said)
+
+
+def test_without_a_stranger_nothing_is_claimed():
+    evaluation = judged.evaluation()
+    assert sentences.headline(evaluation).level == "unknown"
+    assert "No stranger was asked" in sentences.headline(evaluation).title
+    assert 'pip install "mia_jax[judge]"' in sentences.summary(evaluation)[0]
+    assert "strangers see" not in " ".join(sentences.summary(evaluation))
+    assert sentences.level_in_words(judged.verdict()).endswith("no stranger was asked")
+    assert "shows nothing to strangers" in sentences.level_in_words(judged.verdict("named", 0.4))
+
+
+def test_summary_of_a_high_rate():
     text = " ".join(summary())
-    assert "the judge evaluator, names right first" in text
-    assert "s12, s3 and s7" in text
     assert "all 300 clones" in text and "for 62%" in text and "chance is 1/14 = 7%" in text
+    assert "median rank is 1 of 14 for single clones, and 1 for all" in text
+    assert "guessing gives 7.5" in text
     assert "Most exposed: s12 (93% of the clones named right first" in text
     assert "least exposed: s7 (31%" in text and "8 training photographs" in text
     assert "never attacked are named as the person in question 7% of the time" in text
@@ -50,11 +91,10 @@ def test_summary_of_a_high_leak():
     assert "not the same as being recognized by a human" in text
 
 
-def test_summary_of_no_leak_claims_neither_a_leak_nor_safety():
-    said = summary(0.02, 0.05, 0.08)
-    assert "does not prove the model safe" in said[0]
-    assert "Most exposed" not in " ".join(said)
-    assert "The highest rate is that of s12, 8%" in " ".join(said)
+def test_a_low_rate_is_called_no_exposure():
+    said = " ".join(summary(0.02, 0.05, 0.08))
+    assert "Most exposed" not in said
+    assert "The highest rate is that of s12, 8%" in said
 
 
 @pytest.mark.parametrize(
@@ -84,47 +124,12 @@ def test_nobody_is_called_independent():
         assert "independent" not in " ".join(summary(shares=shares))
 
 
-@pytest.mark.parametrize("control", ["seeds", "mean_face", "others"])
-def test_a_rate_that_a_control_reaches_too_is_no_leak(control):
-    level = 1.0 if control == "mean_face" else 0.9
-    found = with_person("s12", judged.person(0.93, 1, **{control: level}))
-    said = sentences.summary(judged.evaluation(found))[0]
-    assert "2 of 3 people" in said
-    assert "s12" not in said
-
-
-def test_the_mean_face_is_one_image_and_its_interval_no_bar():
-    figures = judged.person(0.6, 1)
-    one = dataclasses.replace(figures.controls.mean_face, rank1=Measure(0.0, (0.0, 0.79)))
-    figures = dataclasses.replace(
-        figures, controls=dataclasses.replace(figures.controls, mean_face=one)
-    )
-    assert sentences.stands_out(figures, 0.1)
-
-
-def test_a_rate_above_the_controls_but_not_above_chance_is_no_leak():
-    found = judged.judgement(chance=dataclasses.replace(judged.judgement().chance, rank1=0.5))
-    assert sentences.summary(judged.evaluation(found))[0].endswith(": s12 and s3.")
-
-
-@pytest.mark.parametrize("where", ["clones", "seeds", "others"])
-def test_nothing_is_claimed_without_an_interval(where):
-    figures = judged.person(0.93, 1)
-    blind = dataclasses.replace(judged.rates(0.93), rank1=Measure(0.93, None))
-    if where == "clones":
-        figures = dataclasses.replace(figures, clones=blind)
-    else:
-        controls = dataclasses.replace(figures.controls, **{where: blind})
-        figures = dataclasses.replace(figures, controls=controls)
-    assert not sentences.stands_out(figures, 0.1)
-
-
-def test_a_weak_judge_does_not_clear_the_model():
+def test_a_weak_stranger_does_not_clear_the_model():
+    evaluation = by_a_stranger("named", "none", "named", ceiling=0.4)
+    assert sentences.headline(evaluation).title.startswith("Inconclusive")
+    assert "does not prove" not in sentences.summary(evaluation)[0]
     found = judged.judgement(0.02, 0.05, 0.08, ceiling=judged.rates(0.4))
-    said = sentences.summary(judged.evaluation(found))
-    assert "may hide a leak" in " ".join(said)
-    assert "does not prove" not in said[0]
-    assert sentences.verdict(found).title.startswith("Inconclusive")
+    assert "may hide a leak" in " ".join(sentences.summary(judged.evaluation(found)))
 
 
 def test_clones_that_beat_photographs_are_not_called_better_likenesses():
@@ -137,23 +142,29 @@ def test_clones_that_beat_photographs_are_not_called_better_likenesses():
     [(0.0, "for 0%"), (0.004, "for 0.4%"), (0.996, "for over 99%"), (1.0, "for 100%")],
 )
 def test_sentences_never_round_to_never_or_always(rate, shown):
-    assert shown in " ".join(summary(mean=judged.rates(rate))[2:3])
+    assert shown in " ".join(summary(mean=judged.rates(rate))[3:4])
 
 
 def test_summary_of_one_person():
     found = judged.judgement(
-        people={"s12": judged.person(0.93, 1, others=None)}, controls=judged.controls(others=None)
+        people={"s12": judged.person(0.93, 1, others=None)},
+        controls=judged.controls(others=None),
+        shares=(),
     )
-    text = " ".join(sentences.summary(judged.evaluation(found)))
-    assert "clones of the one person attacked that" in text
-    assert "least exposed" not in text and "aimed at somebody else" not in text
-    assert sentences.verdict(found).title == "A leak is measured for the one person attacked"
+    for level, title in (
+        ("recognizable", "The one person attacked is recognizable to strangers"),
+        ("none", "The person attacked is not shown to be recognizable to strangers"),
+    ):
+        evaluation = judged.evaluation(found, verdict={"s12": judged.verdict(level, 0.01, ())})
+        text = " ".join(sentences.summary(evaluation))
+        assert "least exposed" not in text and "aimed at somebody else" not in text
+        assert sentences.headline(evaluation).title == title
 
 
 def test_each_further_judge_has_a_sentence_with_all_that_it_compares_with():
     other = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(0.9))
     said = sentences.summary(judged.evaluation(judged.judgement(), other))
-    (sentence,) = [text for text in said if "evaluator 1" in text]
+    (sentence,) = [text for text in said if text.startswith("Another judge")]
     assert "Another judge, evaluator 1, names the right person first for 5%" in sentence
     assert "chance 7%" in sentence and "real photographs 90%" in sentence
     assert "clones aimed at somebody else 2%" in sentence

@@ -155,3 +155,9 @@ def test_what_is_not_finite_has_no_measure(value):
     missing, found = statistics.measure([columns], [False, True], 0)
     assert missing is None
     assert found.value == pytest.approx(2 / 3)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(statistics.holm([0.6, 0.7]), [1, 1])
+    np.testing.assert_allclose(statistics.holm([0.2]), [0.2])

@@ -1,136 +1,35 @@
 """What leaked: the clones as the judges see them, beside what is reached without the person.
 
-The evidence in full: each person's clones, the controls (un-attacked seeds, the plain mean face,
-clones aimed at others) and real photographs are shown to the target and to every judge (`examine`),
-and each judge's opinions are summed up with intervals (`judge_all`). Next in the story comes the
-report.
+Each judge's opinions of clones, controls (un-attacked seeds, the plain mean face, clones aimed at
+others) and real photographs are summed up with intervals (`judge_all`). Next in the story comes the
+verdict, then the report.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mia_jax.evidence import scores, statistics
-from mia_jax.evidence.judges import ImageFn, Judge
-from mia_jax.evidence.results import Chance, Controls, Judgement, PersonFigures, Pick, Rates
-from mia_jax.evidence.scores import Appearance, Opinion
+from mia_jax.evidence import statistics, verification
+from mia_jax.evidence.examination import Examined, Seen
+from mia_jax.evidence.judges import Judge
+from mia_jax.evidence.results import (
+    Acceptance,
+    Chance,
+    Controls,
+    Disturbed,
+    Judgement,
+    Measure,
+    PersonFigures,
+    Pick,
+    Rates,
+    SetRates,
+    Sets,
+)
+from mia_jax.evidence.scores import Opinion
+from mia_jax.evidence.verification import Impostors
 
 RANKS = (1, 5, 10)
-OTHERS = 10  # People whose clones are compared with another one.
-
-
-class Evidence(NamedTuple):
-    """The images of one person, or aimed at one, `[n, height, width, channels]` in [0, 1] each.
-
-    Attributes:
-      clones: The clones.
-      seeds: The images from which the attack started.
-      mean_face: The plain mean of the auxiliary faces, one image.
-      others: Clones aimed at other people, see `share_of_others`; none where nobody else was
-        attacked.
-      training: Photographs that trained the target.
-      test: Photographs that trained and chose nothing.
-    """
-
-    clones: np.ndarray
-    seeds: np.ndarray
-    mean_face: np.ndarray
-    others: np.ndarray
-    training: np.ndarray
-    test: np.ndarray
-
-
-class Seen(NamedTuple):
-    """What a judge, the target and a ruler say of one group of images."""
-
-    appearance: Appearance
-    opinion: Opinion
-
-
-class Examined(NamedTuple):
-    """How one person's images are seen by one judge.
-
-    Attributes:
-      clones: The clones.
-      seeds: The images before the attack.
-      mean_face: The mean of the auxiliary faces.
-      others: Clones aimed at other people; None where there are none.
-      test: The test photographs.
-      robust_score: `[restarts]`: by this the attacker picks a clone.
-    """
-
-    clones: Seen
-    seeds: Seen
-    mean_face: Seen
-    others: Seen | None
-    test: Seen
-    robust_score: np.ndarray
-
-
-def share_of_others(name: str, names: Sequence[str], restarts: int) -> dict[str, int]:
-    """Divides one person's number of clones among others, whose clones stand beside them.
-
-    They are a sample, or the comparison of thousands with thousands would outgrow the rest: at most
-    `OTHERS` people, those that follow in the circle of all, with the same number each, but for one
-    more of the first where it does not divide.
-
-    Args:
-      name: The person.
-      names: All attacked people, the person among them.
-      restarts: Clones of each.
-
-    Returns:
-      How many clones to take of whom; empty where nobody else was attacked.
-    """
-    place = names.index(name) + 1
-    circle = [*names[place:], *names[: place - 1]][: min(OTHERS, restarts)]
-    return {
-        other: restarts // len(circle) + (i < restarts % len(circle))
-        for i, other in enumerate(circle)
-    }
-
-
-def examine(
-    name: str,
-    evidence: Evidence,
-    target: ImageFn,
-    target_class: int,
-    judges: Iterable[Judge],
-    robust_score: np.ndarray,
-) -> dict[str, Examined]:
-    """Shows one person's images to the target and to every judge.
-
-    Args:
-      name: The person, known to every judge.
-      evidence: The images.
-      target: The attacked model's logits `[n, classes]` of images.
-      target_class: The person's class in it.
-      judges: Who is asked.
-      robust_score: `[restarts]`: by this the attacker picks a clone; see `attack.selection`.
-
-    Returns:
-      For each judge's name, what was seen.
-    """
-    groups = {
-        group: images
-        for group, images in evidence._asdict().items()
-        if group != "training" and len(images)
-    }
-    looks = {
-        group: scores.appearance(images, target, target_class, evidence.training)
-        for group, images in groups.items()
-    }
-
-    def see(judge: Judge) -> Examined:
-        real = scores.features(judge, evidence.training)
-        seen: dict[str, Any] = {
-            group: Seen(looks[group], scores.opinion(judge, images, name, real))
-            for group, images in groups.items()
-        }
-        return Examined(**{"others": None, **seen}, robust_score=robust_score)
-
-    return {judge.name: see(judge) for judge in judges}
 
 
 def rates(groups: Sequence[Seen], people: int, seed: int) -> Rates:
@@ -151,23 +50,36 @@ def rates(groups: Sequence[Seen], people: int, seed: int) -> Rates:
         row["mean_score"], row["mean_target_score"] = opinion.score, look.target_score
         row["psnr"], row["ssim"] = look.psnr, look.ssim
         row["feature_distance"] = opinion.feature_distance
+        if opinion.found is not None:
+            row["found"] = opinion.found
         rows.append(row)
     names = list(rows[0])
     stacked = [np.stack([row[name] for name in names], 1).astype(np.float64) for row in rows]
-    measures: list[Any] = statistics.measure(stacked, [n.startswith("rank") for n in names], seed)
+    measures: list[Any] = statistics.measure(
+        stacked, [n.startswith("rank") or n == "found" for n in names], seed
+    )
     curves = [statistics.cumulative_match(group.opinion.rank, people) for group in groups]
     return Rates(
-        **dict(zip(names, measures, strict=True)),
+        **{"found": None, **dict(zip(names, measures, strict=True))},
+        median_rank=float(np.median(np.concatenate([group.opinion.rank for group in groups]))),
         cmc=tuple(float(value) for value in np.mean(curves, axis=0)),
     )
 
 
-def judge_all(judge: Judge, people: Mapping[str, Examined], seed: int) -> Judgement:
+def judge_all(
+    judge: Judge,
+    people: Mapping[str, Examined],
+    impostors: Impostors,
+    adversariality: float | None,
+    seed: int,
+) -> Judgement:
     """Sums up what one judge says of everybody.
 
     Args:
       judge: The judge.
       people: What the judge saw, by attacked person.
+      impostors: What the judge says of real photographs put forward as somebody else.
+      adversariality: From `agreement.adversariality`.
       seed: Of the bootstrap.
 
     Returns:
@@ -181,6 +93,7 @@ def judge_all(judge: Judge, people: Mapping[str, Examined], seed: int) -> Judgem
     )
     exposure = {name: place for place, name in enumerate(by_exposure, 1)}
     real = [person.test for person in everybody]
+    places = {name: judge.people.index(name) for name in people}
     return Judgement(
         shares=tuple(sorted(judge.shares)),
         classes=classes,
@@ -192,6 +105,8 @@ def judge_all(judge: Judge, people: Mapping[str, Examined], seed: int) -> Judgem
                 best=_pick(person.clones, _best(person.clones.opinion)),
                 attacker_pick=_pick(person.clones, int(person.robust_score.argmax())),
                 exposure_rank=exposure[name],
+                set_rank=set_rank(person.clones.opinion, places[name]),
+                set_score=float(_set_scores(judge, person.clones.opinion)[places[name]]),
             )
             for name, person in people.items()
         },
@@ -199,6 +114,19 @@ def judge_all(judge: Judge, people: Mapping[str, Examined], seed: int) -> Judgem
         controls=controls(everybody, classes, seed),
         ceiling=rates(real, classes, seed),
         ceiling_photographs=sum(len(group.opinion.rank) for group in real),
+        sets=_sets(judge, people),
+        stranger_pairs=len(impostors.single),
+        verification=tuple(
+            _acceptance(judge, people, impostors, rate, seed) for rate in verification.FALSE_ACCEPTS
+        ),
+        robustness={
+            kind: Disturbed(
+                clones=_rate([person.disturbed[kind].clones == 1 for person in everybody], seed),
+                photographs=_rate([person.disturbed[kind].test == 1 for person in everybody], seed),
+            )
+            for kind in everybody[0].disturbed
+        },
+        adversariality=adversariality,
     )
 
 
@@ -219,6 +147,75 @@ def controls(people: Sequence[Examined], classes: int, seed: int) -> Controls:
         mean_face=rates([person.mean_face for person in people], classes, seed),
         others=rates(others, classes, seed) if others else None,
     )
+
+
+def set_rank(opinion: Opinion, place: int) -> int:
+    """Returns a person's rank for all images of a group taken together."""
+    return int(statistics.ranks(opinion.together[None], place)[0])
+
+
+def _set_scores(judge: Judge, opinion: Opinion) -> np.ndarray:
+    """Returns what is reported of the scores of a group taken together, `[people]`."""
+    return judge.confidence(opinion.together[None])[0]
+
+
+def _sets(judge: Judge, people: Mapping[str, Examined]) -> Sets:
+    """Summarizes the ranks of whole sets, over the people."""
+
+    def of(group: str) -> SetRates:
+        rank = np.array(
+            [
+                set_rank(getattr(person, group).opinion, judge.people.index(name))
+                for name, person in people.items()
+            ]
+        )
+        fraction = float(np.mean(rank == 1))
+        return SetRates(
+            rank1=Measure(fraction, statistics.wilson_interval(fraction, len(rank))),
+            median_rank=float(np.median(rank)),
+            cmc=tuple(statistics.cumulative_match(rank, len(judge.people)).tolist()),
+        )
+
+    alone = any(person.others is None for person in people.values())
+    return Sets(of("clones"), of("seeds"), None if alone else of("others"), of("test"))
+
+
+def _acceptance(
+    judge: Judge, people: Mapping[str, Examined], impostors: Impostors, rate: float, seed: int
+) -> Acceptance:
+    """Counts what is accepted at one rate of false accepts."""
+    threshold = verification.threshold(impostors.single, rate)
+    set_threshold = verification.threshold(impostors.together, rate)
+
+    def accepted(group: str) -> Measure:
+        seen = [getattr(person, group) for person in people.values()]
+        return _rate([each.opinion.score > threshold for each in seen], seed)
+
+    alone = any(person.others is None for person in people.values())
+    sets = [
+        _set_scores(judge, person.clones.opinion)[judge.people.index(name)] > set_threshold
+        for name, person in people.items()
+    ]
+    return Acceptance(
+        false_accepts=rate,
+        threshold=threshold,
+        set_threshold=set_threshold,
+        clones=accepted("clones"),
+        sets=_rate([np.array(sets)], seed),
+        seeds=accepted("seeds"),
+        mean_face=accepted("mean_face"),
+        others=None if alone else accepted("others"),
+        photographs=accepted("test"),
+    )
+
+
+def _rate(groups: Sequence[np.ndarray], seed: int) -> Measure:
+    """Averages yes and no within persons, then over persons, with an interval."""
+    measure: Any
+    (measure,) = statistics.measure(
+        [np.asarray(group, np.float64)[:, None] for group in groups], [True], seed
+    )
+    return measure
 
 
 def _best(opinion: Opinion) -> int:

@@ -1,7 +1,8 @@
 """Judges: whoever says which person an image shows, and what they have in common with the target.
 
-A judge is a value of functions, so a recognizer trained here, another architecture, or a face
-embedder fits alike: `recognizer_judge` makes one of the first kind. In the story a judge stands
+A judge is a value of functions. It turns images into features, and features into a score of each
+person whom it knows; so a recognizer trained here (`recognizer_judge`) and a face embedder that
+knows people by enrolled photographs (`embedder_judge`) fit alike. In the story a judge stands
 between the attack's clones and every figure of the evidence.
 """
 
@@ -11,17 +12,22 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.spatial.distance
+from jax.typing import ArrayLike
 
 from mia_jax import recognizer
 from mia_jax.evidence import statistics
+from mia_jax.evidence.embedders import Embedder
 from mia_jax.runtime.errors import UserError
 
 PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS = "people", "photographs", "architecture", "training views"
 SHARES = (PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS)
 
-ImageFn = Callable[[jax.Array], jax.Array]
+_FAR = 1e6  # The distance to everybody of features that are not numbers.
 
-_logits, _features = jax.jit(recognizer.logits), jax.jit(recognizer.features)
+ImageFn = Callable[[jax.Array], ArrayLike]
+
+_features, _last_layer = jax.jit(recognizer.features), jax.jit(recognizer.last_layer)
 
 
 class Judge(NamedTuple):
@@ -30,23 +36,31 @@ class Judge(NamedTuple):
     Attributes:
       name: What to call the judge, different from the names of other judges.
       people: Whom the judge knows, in the order of the scores.
-      scores: From images `[n, height, width, channels]` in [0, 1] to `[n, people]`: higher for more
-        like. The order of these decides ranks.
-      features: From the same to `[n, features]`; the Euclidean distance between two images' is
-        small where the judge finds them alike.
+      features: From images `[n, height, width, channels]` in [0, 1] to `[n, features]`; the
+        Euclidean distance between two images' is small where the judge finds them alike. The mean
+        of several images' stands for all of them.
+      match: From features `[n, features]` to `[n, people]`: higher for more like. The order of
+        these decides ranks.
       shares: What the judge has in common with the target, of `SHARES`: the attacked people, their
         training photographs, the architecture, the random views of training. Whoever shares much
-        is fooled by what fools the target.
+        is fooled by what fools the target; whoever shares nothing is a stranger.
       confidence: From scores to what is reported of them, both `[n, people]`: for logits the
         softmax.
+      detect: From images to `[n]`, whether there is a face; None for a judge who does not say.
     """
 
     name: str
     people: tuple[str, ...]
-    scores: ImageFn
     features: ImageFn
+    match: Callable[[Any], ArrayLike]
     shares: frozenset[str]
     confidence: Callable[[np.ndarray], np.ndarray] = statistics.confidences
+    detect: ImageFn | None = None
+
+    @property
+    def stranger(self) -> bool:
+        """Whether the judge shares nothing with the target."""
+        return not self.shares
 
 
 def recognizer_judge(
@@ -61,23 +75,61 @@ def recognizer_judge(
       shares: What it has in common with the target, of `SHARES`.
 
     Returns:
-      The judge.
+      The judge. The scores of several images together are the mean of their logits.
 
     Raises:
       UserError: If something that is shared is not in `SHARES`.
 
     Source: section 4.3.
     """
-    unknown = sorted({*shares} - {*SHARES})
-    if unknown:
-        raise UserError(f"a judge cannot share {unknown[0]!r}: choose from {', '.join(SHARES)}")
     return Judge(
         name=name,
         people=people,
-        scores=functools.partial(_logits, params),
         features=functools.partial(_features, params),
-        shares=frozenset(shares),
+        match=functools.partial(_last_layer, params),
+        shares=_checked_shares(shares),
     )
+
+
+def embedder_judge(
+    embedder: Embedder, enrolled: Iterable[tuple[str, np.ndarray]], shares: Iterable[str] = ()
+) -> Judge:
+    """Makes a judge of a face embedder, who knows people by photographs that are shown to it.
+
+    Args:
+      embedder: From images to features.
+      enrolled: Each person's name, and photographs `[n, height, width, channels]` in [0, 1].
+      shares: What it has in common with the target, of `SHARES`.
+
+    Returns:
+      The judge. Its score of a person is the negative distance to the mean of the features of that
+      person's enrolled photographs.
+
+    Raises:
+      UserError: If something that is shared is not in `SHARES`.
+    """
+    people, means = [], []
+    for name, photographs in enrolled:
+        people.append(name)
+        means.append(np.mean(embedder.embed(photographs), axis=0, dtype=np.float64))
+    templates = np.stack(means)
+    return Judge(
+        name=embedder.name,
+        people=tuple(people),
+        features=embedder.embed,
+        match=lambda vectors: -scipy.spatial.distance.cdist(vectors, templates),
+        shares=_checked_shares(shares),
+        confidence=lambda scores: np.nan_to_num(scores, nan=-_FAR),
+        detect=embedder.detect,
+    )
+
+
+def _checked_shares(shares: Iterable[str]) -> frozenset[str]:
+    """Refuses words that are not in `SHARES`."""
+    unknown = sorted({*shares} - {*SHARES})
+    if unknown:
+        raise UserError(f"a judge cannot share {unknown[0]!r}: choose from {', '.join(SHARES)}")
+    return frozenset(shares)
 
 
 def check_independent(name: str, params: Any, target_params: Any) -> None:

@@ -42,6 +42,9 @@ class Rates:
         are None where an image, or what the judge makes of it, holds values that are not finite.
       ssim: To the same photograph, in [-1, 1].
       feature_distance: Mean Euclidean distance to the training photographs in the judge's features.
+      median_rank: The person's median rank, 1 for the best.
+      found: Fraction of the images in which the judge finds a face; None for a judge who does not
+        look for one.
       cmc: At k - 1, the fraction of the images for which the judge puts the person among the first
         k; one value for each person whom the judge knows.
     """
@@ -55,7 +58,82 @@ class Rates:
     psnr: Measure | None
     ssim: Measure | None
     feature_distance: Measure | None
+    median_rank: float
+    found: Measure | None
     cmc: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SetRates:
+    """How a judge sees whole sets of images, one for each person, by the mean of their features.
+
+    Attributes:
+      rank1: Fraction of the sets for which the judge puts the person first.
+      median_rank: The person's median rank.
+      cmc: At k - 1, the fraction of the sets for which the person is among the first k.
+    """
+
+    rank1: Measure
+    median_rank: float
+    cmc: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sets:
+    """The sets of all attacked people, kind by kind.
+
+    Attributes:
+      clones: Each person's clones taken together.
+      seeds: The images from which their attack started.
+      others: Clones aimed at other people; None where nobody else was attacked.
+      photographs: The test photographs, for the ceiling.
+    """
+
+    clones: SetRates
+    seeds: SetRates
+    others: SetRates | None
+    photographs: SetRates
+
+
+@dataclasses.dataclass(frozen=True)
+class Acceptance:
+    """How often a judge takes images for their person who takes few strangers for them.
+
+    Attributes:
+      false_accepts: Fraction of the real pairs of strangers (photographs of one person, put forward
+        as another) that score above the threshold, at most.
+      threshold: The score above which an image is accepted.
+      set_threshold: The score above which a set is, from all photographs of a stranger together.
+      clones: Fraction of the clones that are accepted, mean over persons.
+      sets: Fraction of the people whose clones taken together are.
+      seeds: Of the seeds that were not attacked.
+      mean_face: Of the mean face.
+      others: Of clones aimed at others; None where nobody else was attacked.
+      photographs: Of real photographs of the person that trained nothing: the true accepts.
+    """
+
+    false_accepts: float
+    threshold: float
+    set_threshold: float
+    clones: Measure
+    sets: Measure
+    seeds: Measure
+    mean_face: Measure
+    others: Measure | None
+    photographs: Measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Disturbed:
+    """Images that are changed as a photograph may be, without hiding who is on it.
+
+    Attributes:
+      clones: Fraction of a sample of the clones for which the judge still puts the person first.
+      photographs: The same of real photographs that trained nothing.
+    """
+
+    clones: Measure
+    photographs: Measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +178,8 @@ class PersonFigures:
       best: The clone that the judge ranks, then scores best: it takes the judge to find it.
       attacker_pick: The clone that an attacker with the target alone would choose.
       exposure_rank: The person's place among all attacked, 1 for the highest rate.
+      set_rank: The person's rank for all clones taken together, by the mean of their features.
+      set_score: The judge's score of the person for them.
     """
 
     clones: Rates
@@ -107,6 +187,8 @@ class PersonFigures:
     best: Pick
     attacker_pick: Pick
     exposure_rank: int
+    set_rank: int
+    set_score: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +205,8 @@ class Judgement:
     """What one judge says.
 
     Attributes:
-      shares: What the judge has in common with the target, from `judges.SHARES`, sorted.
+      shares: What the judge has in common with the target, from `judges.SHARES`, sorted; nothing
+        makes it a stranger.
       classes: Among how many people the judge chooses.
       chance: What guessing among them reaches.
       people: The figures of each attacked person, by name.
@@ -131,6 +214,13 @@ class Judgement:
       controls: The same of the controls.
       ceiling: The judge on real photographs of the attacked people that trained nothing.
       ceiling_photographs: How many those are.
+      sets: The same for sets of images taken together.
+      stranger_pairs: How many pairs of strangers the thresholds of `verification` come from.
+      verification: True accepts at some rates of false accepts.
+      robustness: By kind of disturbance, "none" first.
+      adversariality: How much more often the judge accepts clones that all strangers reject (rank 1
+        here, below their thresholds for 1% there) than other people's real photographs; None for a
+        stranger, and where one of the two has no case.
     """
 
     shares: tuple[str, ...]
@@ -141,6 +231,60 @@ class Judgement:
     controls: Controls
     ceiling: Rates
     ceiling_photographs: int
+    sets: Sets
+    stranger_pairs: int
+    verification: tuple[Acceptance, ...]
+    robustness: Mapping[str, Disturbed]
+    adversariality: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How two judges see the same clones: fractions that add up to 1.
+
+    Attributes:
+      first: The name of one judge.
+      second: The name of the other.
+      both: Of the clones, those for which both put the person first.
+      only_first: Those for which only the first judge does.
+      only_second: Those for which only the second does.
+      neither: The rest.
+    """
+
+    first: str
+    second: str
+    both: float
+    only_first: float
+    only_second: float
+    neither: float
+
+
+RECOGNIZABLE, NAMED, NO_EVIDENCE = "recognizable", "named", "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the evidence comes to for one person.
+
+    Attributes:
+      level: "recognizable": judges that share nothing with the target rank the person better for
+        these clones than chance and all controls explain; "named": only judges that share something
+        with the target do, and strangers see nothing; "none": no evidence at this budget.
+      p_value: Of the strangers' word, corrected for the number of people by Holm's method; None if
+        no stranger was asked.
+      set_p_value: Before that, of the clones taken together: how often sets of clones come as near
+        to somebody at whom they were not aimed.
+      clones_p_value: Of the clones one by one, against seeds and clones aimed at others: the larger
+        of the two.
+      named_by: The judges that share something with the target and name the person clearly more
+        often than chance and the controls.
+    """
+
+    level: str
+    p_value: float | None
+    set_p_value: float | None
+    clones_p_value: float | None
+    named_by: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +384,8 @@ class Evaluation:
 
     Attributes:
       judges: What each judge says, by name; the first leads the report.
+      verdict: What it comes to for each attacked person, by name.
+      agreement: Every two judges, side by side.
       people: What is known of each attacked person without a judge, by name.
       recognizers: The recognizers by role, "target" first.
       attack: How the clones were made.
@@ -249,6 +395,8 @@ class Evaluation:
     """
 
     judges: Mapping[str, Judgement]
+    verdict: Mapping[str, Verdict]
+    agreement: tuple[Agreement, ...]
     people: Mapping[str, PersonFacts]
     recognizers: Mapping[str, RecognizerFacts]
     attack: AttackFacts

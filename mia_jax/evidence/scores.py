@@ -41,11 +41,16 @@ class Opinion(NamedTuple):
       score: The judge's score of the person: of a recognizer, the confidence.
       feature_distance: The mean Euclidean distance to the person's training photographs in the
         judge's features.
+      found: Whether the judge finds a face; None for a judge who does not say.
+      together: `[people]`: the judge's scores of all images taken together, by the mean of their
+        features.
     """
 
     rank: np.ndarray
     score: np.ndarray
     feature_distance: np.ndarray
+    found: np.ndarray | None
+    together: np.ndarray
 
 
 def appearance(
@@ -81,6 +86,21 @@ def features(judge: Judge, images: np.ndarray) -> np.ndarray:
     return np.concatenate([part for _, part in _in_batches(judge.features, images)])
 
 
+def match(judge: Judge, vectors: np.ndarray) -> np.ndarray:
+    """Scores features.
+
+    Args:
+      judge: Who scores.
+      vectors: `[n, features]`, or `[features]`.
+
+    Returns:
+      `[n, people]`, or `[people]`, in double precision: confidences near 1 differ in their last
+      digits.
+    """
+    scored = np.asarray(judge.match(np.atleast_2d(vectors)), np.float64)
+    return scored if vectors.ndim == 2 else scored[0]
+
+
 def opinion(judge: Judge, images: np.ndarray, name: str, real: np.ndarray) -> Opinion:
     """Asks a judge how much images look like a person.
 
@@ -93,14 +113,19 @@ def opinion(judge: Judge, images: np.ndarray, name: str, real: np.ndarray) -> Op
     Returns:
       The judge's opinion.
     """
-    place = judge.people.index(name)
-    rank, score, distance = np.zeros(len(images), int), np.zeros(len(images)), []
-    for part, scores in _in_batches(judge.scores, images):
-        rank[part] = statistics.ranks(scores, place)
-        score[part] = judge.confidence(scores)[:, place]
-    for _, vectors in _in_batches(judge.features, images):
-        distance.append(scipy.spatial.distance.cdist(vectors, real).mean(axis=1))
-    return Opinion(rank, score, np.concatenate(distance))
+    place, count = judge.people.index(name), len(images)
+    rank, score, distance = np.zeros(count, int), np.zeros(count), np.zeros(count)
+    total = np.zeros(real.shape[1])
+    for part, vectors in _in_batches(judge.features, images):
+        scored = match(judge, vectors)
+        rank[part] = statistics.ranks(scored, place)
+        score[part] = judge.confidence(scored)[:, place]
+        distance[part] = scipy.spatial.distance.cdist(vectors, real).mean(axis=1)
+        total += vectors.sum(axis=0)
+    found = None
+    if judge.detect is not None:
+        found = np.concatenate([part for _, part in _in_batches(judge.detect, images)])
+    return Opinion(rank, score, distance, found, match(judge, total / count))
 
 
 def likeness(images: np.ndarray, photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -76,6 +76,25 @@ def wilson_interval(fraction: float, count: float) -> Interval:
     return float(interval.low), float(interval.high)
 
 
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Corrects p-values for their number, so that any false positive at all stays rare.
+
+    Args:
+      p_values: `[tests]`.
+
+    Returns:
+      `[tests]`, in the same order, to be compared with the level of the whole family.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values)
+    rising = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(rising, 1)
+    return corrected
+
+
 def measure(groups: Sequence[np.ndarray], rate: Sequence[bool], seed: int) -> list[Measure | None]:
     """Averages figures within groups of images, then over the groups, with 95% intervals.
 

@@ -14,6 +14,7 @@ from mia_jax.recognizer.network import (
     features,
     in_bfloat16,
     init,
+    last_layer,
     logits,
     plain,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "features",
     "in_bfloat16",
     "init",
+    "last_layer",
     "logits",
     "plain",
 ]

@@ -147,7 +147,20 @@ def classify(
     for number, layer in enumerate(("L5", "L6")):
         x = nn.relu(x @ params[layer]["kernel"] + params[layer]["bias"])
         x = x if dropout is None else x * dropout[number]
-    return x @ params["L7"]["kernel"] + params["L7"]["bias"], x
+    return last_layer(params, x), x
+
+
+def last_layer(params: Params, x: jax.Array) -> jax.Array:
+    """Applies L7.
+
+    Args:
+      params: From `init`, of L7 at least.
+      x: `[n, 1024]`, from `features`.
+
+    Returns:
+      Logits `[n, classes]`.
+    """
+    return x @ params["L7"]["kernel"] + params["L7"]["bias"]
 
 
 def _forward(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:

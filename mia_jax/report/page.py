@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import jinja2
 
-from mia_jax.evidence.results import Evaluation, Judgement, PersonFacts, PersonFigures
+from mia_jax.evidence import results
+from mia_jax.evidence.results import Evaluation, Judgement, PersonFacts, PersonFigures, Verdict
+from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import formats, sentences
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
@@ -29,6 +31,8 @@ class _Person(NamedTuple):
         figures: How the judge sees the person's clones.
         stands_out: Whether the judge names the clones right more often than chance and the controls
             explain.
+        verdict: What all judges' words come to.
+        level: The same in words.
     """
 
     name: str
@@ -36,6 +40,8 @@ class _Person(NamedTuple):
     facts: PersonFacts
     figures: PersonFigures
     stands_out: bool
+    verdict: Verdict
+    level: str
 
 
 class _Judge(NamedTuple):
@@ -108,7 +114,8 @@ def render(
         seconds=seconds,
         pictures={name: _data_uri(data) for name, data in pictures.items()},
         summary=sentences.summary(evaluation),
-        verdict=sentences.verdict(judges[0].judgement),
+        headline=sentences.headline(evaluation),
+        recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
         dash=formats.DASH,
     )
@@ -148,7 +155,9 @@ def _judges(evaluation: Evaluation) -> list[_Judge]:
             picture=f"clones_{places[name]}",
             facts=evaluation.people[name],
             figures=figures,
-            stands_out=sentences.stands_out(figures, judgement.chance.rank1),
+            stands_out=stands_out(figures, judgement.chance.rank1),
+            verdict=evaluation.verdict[name],
+            level=sentences.level_in_words(evaluation.verdict[name]),
         )
 
     return [

@@ -1,14 +1,16 @@
 """The report in plain language: what the evaluation shows, and what it does not.
 
-The first judge of an evaluation leads; every claim stands beside chance, the controls and the
-ceiling of real photographs, and says what the judge has in common with the target.
+The result counts the people who are recognizable to strangers, judges that share nothing with the
+target, and nobody else. The first judge of an evaluation leads the figures; every claim stands
+beside chance, the controls and the ceiling of real photographs, and says what the judge has in
+common with the target.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from mia_jax.evidence import judges
-from mia_jax.evidence.results import Evaluation, Judgement, Measure, PersonFigures, Rates
+from mia_jax.evidence import judges, results
+from mia_jax.evidence.results import Evaluation, Judgement, Rates
+from mia_jax.evidence.verdict import stands_out
 from mia_jax.report.formats import count, interval, listed, photographs, rough, share
 
 # Below this share of real photographs named right, a judge cannot clear a model of leaking.
@@ -21,7 +23,16 @@ _SHARED = {
 }
 
 
-class Verdict(NamedTuple):
+# A person's verdict: in a table, and on a badge.
+LEVELS = {
+    results.RECOGNIZABLE: "recognizable to strangers",
+    results.NAMED: "names the right class, shows nothing to strangers",
+    results.NO_EVIDENCE: "no evidence at this budget",
+}
+NOBODY_ASKED = "names the right class; no stranger was asked"
+
+
+class Headline(NamedTuple):
     """The result in a few words, and "all", "some", "none" or "unknown" for the page's style."""
 
     level: str
@@ -39,7 +50,8 @@ def summary(evaluation: Evaluation) -> list[str]:
     """
     (name, lead), *others = evaluation.judges.items()
     return [
-        _headline(name, lead),
+        _result(evaluation),
+        *_named(evaluation),
         sharing(name, lead),
         _overall(evaluation, lead),
         _controls(lead),
@@ -52,46 +64,43 @@ def summary(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def verdict(judgement: Judgement) -> Verdict:
-    """Sum up in one line what a judge says.
+def headline(evaluation: Evaluation) -> Headline:
+    """Sum up in one line what leaked: who is recognizable to strangers, and nobody else.
 
     Args:
-        judgement: The judge's.
+        evaluation: The evaluation.
 
     Returns:
-        The verdict.
+        The headline.
     """
-    exposed = len(_exposed(judgement))
-    people = len(judgement.people)
-    if exposed == people:
-        return Verdict("all", f"A leak is measured for {share(exposed, exposed)}")
-    if exposed:
-        return Verdict("some", f"A leak is measured for {share(exposed, people)}")
-    if _weak(judgement):
-        return Verdict("unknown", "Inconclusive: the judge is weak on real photographs")
-    everyone = "the person" if people == 1 else f"any of the {people} people"
-    return Verdict("none", f"No leak is shown for {everyone} attacked")
+    people, shown = len(evaluation.verdict), len(people_at(evaluation, results.RECOGNIZABLE))
+    if not _strangers(evaluation):
+        return Headline("unknown", "No stranger was asked: nothing is shown to have leaked or not")
+    if shown:
+        verb = "is" if people == 1 or shown == 1 < people else "are"
+        who = share(shown, people)
+        title = f"{who[0].upper()}{who[1:]} {verb} recognizable to strangers"
+        return Headline("all" if shown == people else "some", title)
+    if all(_weak(judgement) for judgement in _strangers(evaluation).values()):
+        return Headline("unknown", "Inconclusive: the strangers are weak on real photographs")
+    if people == 1:
+        return Headline("none", "The person attacked is not shown to be recognizable to strangers")
+    return Headline(
+        "none", f"None of the {people} people attacked is shown to be recognizable to strangers"
+    )
 
 
-def stands_out(figures: PersonFigures, chance: float) -> bool:
-    """Tell whether a person's clones are named right more often than all else explains.
+def people_at(evaluation: Evaluation, level: str) -> list[str]:
+    """List the people of one verdict, most exposed first."""
+    lead = next(iter(evaluation.judges.values()))
+    return [name for name in by_exposure(lead) if evaluation.verdict[name].level == level]
 
-    The whole interval of the rank-1 rate has to lie above chance, above the intervals of the seeds
-    and of the clones aimed at others, and above the rate of the mean face, which is one image and
-    no sample: where that is named as the person, nothing can be said.
 
-    Args:
-        figures: The person's.
-        chance: The rank-1 rate of guessing.
-
-    Returns:
-        Whether they do; False also where an interval is missing.
-    """
-    controls = figures.controls
-    bars = [chance, _ends(controls.seeds.rank1)[1], controls.mean_face.rank1.value]
-    if controls.others:
-        bars.append(_ends(controls.others.rank1)[1])
-    return _ends(figures.clones.rank1)[0] > max(bars)
+def level_in_words(verdict: results.Verdict) -> str:
+    """Write a person's verdict in words."""
+    if verdict.level == results.NAMED and verdict.p_value is None:
+        return NOBODY_ASKED
+    return LEVELS[verdict.level]
 
 
 def sharing(name: str, judgement: Judgement) -> str:
@@ -118,13 +127,13 @@ def by_exposure(judgement: Judgement) -> list[str]:
     return sorted(judgement.people, key=lambda name: judgement.people[name].exposure_rank)
 
 
-def _ends(measure: Measure) -> tuple[float, float]:
-    """Return the ends of a rate's interval; of all that is possible where there is none."""
-    return measure.interval or (0.0, 1.0)
+def _strangers(evaluation: Evaluation) -> dict[str, Judgement]:
+    """Return the judges that share nothing with the target."""
+    return {name: each for name, each in evaluation.judges.items() if not each.shares}
 
 
-def _exposed(judgement: Judgement) -> list[str]:
-    """List the people who stand out, most exposed first."""
+def _stand_out(judgement: Judgement) -> list[str]:
+    """List the people for whom a judge's rate is clearly above all controls."""
     chance = judgement.chance.rank1
     return [n for n in by_exposure(judgement) if stands_out(judgement.people[n], chance)]
 
@@ -134,16 +143,28 @@ def _weak(judgement: Judgement) -> bool:
     return judgement.ceiling.rank1.value < _WEAK_JUDGE
 
 
-def _headline(name: str, lead: Judgement) -> str:
-    """Say for how many people the model is shown to leak."""
-    exposed = _exposed(lead)
+def _result(evaluation: Evaluation) -> str:
+    """Say how many people strangers recognize."""
+    strangers, people = _strangers(evaluation), len(evaluation.verdict)
+    if not strangers:
+        return (
+            "Whether the model gives away what people look like is not answered here: every judge "
+            "shares something with the target, and may be fooled by what fools it. Ask one that "
+            'shares nothing: pip install "mia_jax[judge]", then evaluate again.'
+        )
+    shown = people_at(evaluation, results.RECOGNIZABLE)
+    who = listed(list(strangers))
+    asked = f"a judge that shares nothing with the target, {who}"
+    if len(strangers) > 1:
+        asked = f"judges that share nothing with the target, {who}"
+    made = f"clones of {share(len(shown), people)}" if shown else "no clones"
     sentence = (
-        f"From the model alone, the attack made clones of {share(len(exposed), len(lead.people))} "
-        f"that another model, the judge {name}, names right first clearly more often than chance "
-        "and the controls explain"
+        f"From the model alone, the attack made {made} by which {asked}, "
+        f"find{'' if len(strangers) > 1 else 's'} the right person among everybody in the data set "
+        "better than chance and all controls explain (5% level, corrected for the number of people)"
     )
-    sentence += f": {listed(exposed)}." if exposed else "."
-    if not exposed and not _weak(lead):
+    sentence += f": {listed(shown)}." if shown else "."
+    if not shown and not all(_weak(judgement) for judgement in strangers.values()):
         sentence += (
             " This shows no leak under this attack and these settings; it does not prove the model "
             "safe, since a stronger attack may find what this one missed."
@@ -151,12 +172,30 @@ def _headline(name: str, lead: Judgement) -> str:
     return sentence
 
 
+def _named(evaluation: Evaluation) -> list[str]:
+    """Say of whom only the target's relatives name the right class, and what that is worth."""
+    names = people_at(evaluation, results.NAMED)
+    if not names:
+        return []
+    of = listed(sorted({judge for name in names for judge in evaluation.verdict[name].named_by}))
+    sentence = (
+        f"For {share(len(names), len(evaluation.verdict))} ({listed(names)}) the clones are named "
+        f"right by {of}, but that shares something with the target"
+    )
+    if _strangers(evaluation):
+        sentence += ", and strangers see no more than chance and the controls explain"
+    return [f"{sentence}: that shows what fools such models, not what the person looks like."]
+
+
 def _overall(evaluation: Evaluation, lead: Judgement) -> str:
     """Give the mean rate and chance."""
     clones = evaluation.attack.restarts * len(evaluation.people)
     return (
         f"Over all {count(clones)} clones, that judge names the right person first for "
-        f"{rough(lead.mean.rank1.value)}; chance is 1/{lead.classes} = {rough(lead.chance.rank1)}."
+        f"{rough(lead.mean.rank1.value)}; chance is 1/{lead.classes} = {rough(lead.chance.rank1)}. "
+        f"The right person's median rank is {lead.mean.median_rank:g} of {lead.classes} for single "
+        f"clones, and {lead.sets.clones.median_rank:g} for all clones of a person taken together; "
+        f"guessing gives {(lead.classes + 1) / 2:g}."
     )
 
 
@@ -232,7 +271,7 @@ def _attacker(lead: Judgement) -> str:
 
 def _another(name: str, judgement: Judgement) -> str:
     """Say what a further judge makes of the clones, with all that it compares with."""
-    exposed: Sequence[str] = _exposed(judgement)
+    exposed = _stand_out(judgement)
     return (
         f"Another judge, {name}, names the right person first for "
         f"{rough(judgement.mean.rank1.value)} of the clones (chance "

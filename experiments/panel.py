@@ -1,0 +1,221 @@
+"""The panel: who judges the clones, by flags, and what each has in common with the target."""
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags, logging
+
+from experiments import devices, experiment, provenance
+from mia_jax.evidence import embedders, judges, verification
+from mia_jax.evidence.embedders import Embedder
+from mia_jax.evidence.judges import Judge
+from mia_jax.faces import Faces, protocol
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+EVALUATORS = "evaluators"  # All recognizers that were trained to judge.
+ENROLLED = 20  # Photographs of a person that an embedder is shown, at most.
+_STRANGERS = 100  # People whose photographs are put forward as somebody else, at most.
+
+_JUDGES = flags.DEFINE_list(
+    "judges",
+    None,
+    f"Who judges the clones: {EVALUATORS}, the recognizers trained for it, and {embedders.DLIB}, a "
+    "face embedder that shares nothing with the target; by default both, the latter if installed.",
+)
+_JUDGE = flags.DEFINE_multi_string(
+    "judge",
+    [],
+    "A judge of your own, as module:function: a function from images [n, height, width, channels], "
+    "float32 in [0, 1], to features [n, k], near each other for the same person. May be repeated.",
+)
+
+
+class Wanted(NamedTuple):
+    """Who is to judge.
+
+    Attributes:
+      embedders: Those who know people by enrolled photographs.
+      evaluators: The names of the recognizers.
+    """
+
+    embedders: tuple[Embedder, ...]
+    evaluators: tuple[str, ...]
+
+
+def names(roles: Protocol) -> tuple[str, ...]:
+    """Lists the judges whom the flags ask for, in the order in which they appear.
+
+    Args:
+      roles: Who is who.
+
+    Returns:
+      Their names, embedders first.
+
+    Raises:
+      UserError: If a name is unknown, or nobody is asked.
+    """
+    asked = _JUDGES.value
+    for name in asked or ():
+        if name not in (EVALUATORS, embedders.DLIB):
+            raise UserError(
+                f"--judges={name} is no judge: choose from {EVALUATORS} and {embedders.DLIB}, and "
+                "name your own as --judge=module:function"
+            )
+    if asked is None:
+        asked = [EVALUATORS, *([embedders.DLIB] if embedders.dlib_installed() else [])]
+    found = [embedders.DLIB] if embedders.DLIB in asked else []
+    found += [*_JUDGE.value, *(roles.evaluators if EVALUATORS in asked else ())]
+    if not found:
+        raise UserError(f"--judges= names nobody: choose from {EVALUATORS} and {embedders.DLIB}")
+    if len(set(found)) < len(found):
+        raise UserError(f"the judges {', '.join(found)} need names of their own")
+    return tuple(found)
+
+
+def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
+    """Makes the embedders whom the flags ask for, each of which is seen to work.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      Who is to judge.
+
+    Raises:
+      UserError: If a name is unknown, nobody is asked, or an embedder does not work.
+    """
+    asked, shape = names(roles), loaded.images.shape[1:]
+    made = [embedders.own_embedder(path, imported(path), shape) for path in _JUDGE.value]
+    if embedders.DLIB in asked:
+        made.insert(0, embedders.dlib_embedder(devices.cores()))
+    if not made:
+        logging.warning(
+            "No judge is a stranger to the target, so that nobody can be found recognizable: pip "
+            'install "mia_jax[judge]", or name your own as --judge=module:function'
+        )
+    return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))
+
+
+def imported(path: str) -> Callable[..., Any]:
+    """Imports a user's function.
+
+    Args:
+      path: "module:function".
+
+    Returns:
+      The function.
+
+    Raises:
+      UserError: If there is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # Whatever the user's module raises.
+        raise UserError(
+            f"--judge={path} cannot be imported ({type(error).__name__}: {error}): give "
+            "module:function of a module in the current directory or on PYTHONPATH"
+        ) from error
+    if not callable(function):
+        raise UserError(f"--judge={path} is no function but a {type(function).__name__}")
+    return function
+
+
+def make_judges(
+    workdir: WorkDirectory,
+    loaded: Faces,
+    roles: Protocol,
+    target_params: Any,
+    wanted: Wanted,
+) -> list[Judge]:
+    """Makes a judge of each embedder, and of each evaluator.
+
+    Args:
+      workdir: The work directory.
+      loaded: All faces.
+      roles: Who is who.
+      target_params: Weights of the target.
+      wanted: Who is asked; everybody's photographs, but for the test's, are enrolled with the
+        embedders.
+
+    Returns:
+      The judges, strangers first.
+
+    Raises:
+      UserError: If one is the target itself.
+    """
+    made = [
+        judges.embedder_judge(embedder, real_photographs(loaded, roles, loaded.names, test=False))
+        for embedder in wanted.embedders
+    ]
+    for name in wanted.evaluators:
+        params = experiment.load_recognizer(workdir, name)
+        judges.check_independent(name, params, target_params)
+        shares = shares_of(workdir, roles, name)
+        made.append(judges.recognizer_judge(name, roles.classes[name], params, shares))
+    return made
+
+
+def real_photographs(
+    loaded: Faces, roles: Protocol, names: Sequence[str], test: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads photographs of people in the data set, whatever their role.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+      names: Whose.
+      test: Whether the test photographs of those who have some are among them.
+
+    Yields:
+      The name, and at most `ENROLLED` photographs `[n, height, width, channels]` in [0, 1].
+    """
+    for name in names:
+        left_out = () if test else roles.test.get(name, ())
+        kept = np.delete(loaded.indices_of(name), list(left_out))[:ENROLLED]
+        yield name, np.asarray(loaded.images[kept])
+
+
+def strangers_of(judge: Judge, loaded: Faces, roles: Protocol) -> verification.Impostors:
+    """Puts real photographs of a sample of people forward as everybody else.
+
+    Args:
+      judge: Who looks.
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      What the judge says.
+    """
+    sample = protocol.shuffled(roles.seed, loaded.names, "strangers")[:_STRANGERS]
+    return verification.impostors(judge, real_photographs(loaded, roles, sample, test=True))
+
+
+def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:
+    """Tells what an evaluator has in common with the target.
+
+    Args:
+      workdir: The work directory.
+      roles: Who is who.
+      evaluator: Its name.
+
+    Returns:
+      Of `judges.SHARES`; the architecture always, since there is but one here.
+    """
+    common = {judges.ARCHITECTURE}
+    target, other = (roles.training[role] for role in (TARGET, evaluator))
+    both = target.keys() & other.keys()
+    if both:
+        common.add(judges.PEOPLE)
+    if any(set(target[name]) & set(other[name]) for name in both):
+        common.add(judges.PHOTOGRAPHS)
+    views = [
+        provenance.recognizer_facts(workdir, role).settings.augmentation
+        for role in (TARGET, evaluator)
+    ]
+    return common | {judges.VIEWS} if views[0] == views[1] else common

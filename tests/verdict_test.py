@@ -1,0 +1,164 @@
+"""Tests of the verdict on planted leaks, on clones that only fool, and on clones of others."""
+
+import dataclasses
+
+import judged as made_up
+import numpy as np
+import planted
+import pytest
+import scipy.stats
+
+from mia_jax.evidence import verdict
+from mia_jax.evidence.results import Measure
+
+ATTACKED = planted.ATTACKED
+LEAK = {name: planted.photographs(name, seed=7, count=planted.RESTARTS) for name in ATTACKED}
+FOOLING = {
+    name: planted.mean_face(planted.RESTARTS, seed=40 + i, fooling=i)
+    for i, name in enumerate(ATTACKED)
+}
+# Each aimed at one, and a likeness of another; who looks like whom is no circle of two.
+WRONG = {name: LEAK[ATTACKED[(i + 1) % len(ATTACKED)]] for i, name in enumerate(ATTACKED)}
+NOTHING = {
+    name: planted.mean_face(planted.RESTARTS, seed=60 + i) for i, name in enumerate(ATTACKED)
+}
+
+
+def levels(clones, *judges):
+    found, *_ = planted.judged(clones, judges or (planted.stranger(), planted.relative()))
+    return [each.level for each in found.values()]
+
+
+def test_real_photographs_of_the_person_are_recognizable():
+    found, judgements, *_ = planted.judged(LEAK, (planted.stranger(), planted.relative()))
+    for each in found.values():
+        assert each.level == "recognizable"
+        assert each.set_p_value < 0.02 and each.clones_p_value < 1e-4
+        assert each.p_value <= 0.05
+        assert each.named_by == ("relative",)
+    assert judgements["stranger"].sets.clones.rank1.value == 1
+
+
+def test_noise_that_fools_only_the_relative_shows_nothing_to_strangers():
+    found, judgements, *_ = planted.judged(FOOLING, (planted.stranger(), planted.relative()))
+    assert judgements["relative"].mean.rank1.value == 1
+    assert judgements["relative"].mean.mean_score.value > 0.99
+    assert {each.level for each in found.values()} == {"named"}
+    assert {each.named_by for each in found.values()} == {("relative",)}
+
+
+def test_clones_of_somebody_else_are_no_evidence():
+    assert levels(WRONG) == ["none"] * len(ATTACKED)
+
+
+def test_the_mean_face_is_no_evidence():
+    assert levels(NOTHING) == ["none"] * len(ATTACKED)
+
+
+def test_one_leak_among_fooled_people_is_found_alone():
+    mixed = {**FOOLING, ATTACKED[2]: LEAK[ATTACKED[2]]}
+    assert levels(mixed) == ["named", "named", "recognizable", "named"]
+
+
+def test_a_pattern_that_all_clones_of_a_class_share_is_rarely_taken_for_a_likeness():
+    """By single clones every second class would stand out from the others."""
+    rng = np.random.default_rng(0)
+    mistaken = by_clones = 0
+    for trial in range(40):
+        clones = {
+            name: planted.picture(
+                planted.LOOKS.mean(axis=0) + rng.normal(size=planted.DIRECTIONS),
+                [trial, i],
+                planted.RESTARTS,
+            )
+            for i, name in enumerate(ATTACKED)
+        }
+        found, *_ = planted.judged(clones, (planted.stranger(),))
+        mistaken += any(each.level == "recognizable" for each in found.values())
+        by_clones += sum(each.clones_p_value < 0.05 / len(ATTACKED) for each in found.values())
+    assert mistaken <= 5
+    assert by_clones > 20
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_people_alone(count):
+    names = ATTACKED[:count]
+    for clones, level in ((LEAK, "recognizable"), (FOOLING, "named")):
+        assert levels({name: clones[name] for name in names}) == [level] * count
+
+
+def test_two_strangers_speak_together():
+    judges = (planted.stranger(), planted.stranger("second"), planted.relative())
+    assert levels(LEAK, *judges) == ["recognizable"] * len(ATTACKED)
+    assert levels(FOOLING, *judges) == ["named"] * len(ATTACKED)
+
+
+def test_without_a_stranger_nobody_is_recognizable():
+    found, *_ = planted.judged(LEAK, (planted.relative(),))
+    for each in found.values():
+        assert each.level == "named"
+        assert each.p_value is each.set_p_value is each.clones_p_value is None
+
+
+def test_features_that_are_no_numbers_are_no_evidence():
+    broken = planted.stranger()._replace(match=lambda v: np.full((len(v), planted.PEOPLE), np.nan))
+    assert levels(LEAK, broken) == ["none"] * len(ATTACKED)
+
+
+def test_standardized_by_loops():
+    rng = np.random.default_rng(0)
+    clones, seeds = rng.normal(size=(2, 5, 9))
+    aims = np.array([3, 0, 8, 4, 1])
+    found = verdict.standardized(clones, seeds, aims)
+    excess = np.zeros((5, 9))
+    for i in range(5):
+        for g in range(9):
+            others = [clones[j, g] for j in range(5) if j != i and aims[j] != g]
+            excess[i, g] = clones[i, g] - np.mean(others)
+    for i in range(5):
+        for g in range(9):
+            rest = [excess[i, h] for h in range(9) if h not in (g, aims[i])]
+            expected = (excess[i, g] - np.mean(rest)) / np.std(rest, ddof=1)
+            assert found[i, g] == pytest.approx(expected)
+
+
+def test_chance_levels_of_the_test_of_sets_are_kept():
+    """P-values of sets that know nothing of their aim are uniform or larger."""
+    rng = np.random.default_rng(0)
+    p_values = []
+    for _ in range(300):
+        clones = rng.normal(size=(4, 25)) + 2 * rng.normal(size=25) + rng.normal(size=(4, 1))
+        aims = rng.permutation(25)[:4]
+        excess = verdict.standardized(clones, clones, aims)
+        own = np.arange(25) == aims[:, None]
+        p_values += [(1 + np.sum(excess[~own] >= x)) / (1 + np.sum(~own)) for x in excess[own]]
+    assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p_values) <= 0.05) < 0.07
+
+
+@pytest.mark.parametrize("control", ["seeds", "mean_face", "others"])
+def test_a_rate_that_a_control_reaches_too_does_not_stand_out(control):
+    level = 1.0 if control == "mean_face" else 0.9
+    assert verdict.stands_out(made_up.person(0.93, 1), 0.1)
+    assert not verdict.stands_out(made_up.person(0.93, 1, **{control: level}), 0.1)
+
+
+def test_the_mean_face_is_one_image_and_its_interval_no_bar():
+    figures = made_up.person(0.6, 1)
+    one = dataclasses.replace(figures.controls.mean_face, rank1=Measure(0.0, (0.0, 0.79)))
+    figures = dataclasses.replace(
+        figures, controls=dataclasses.replace(figures.controls, mean_face=one)
+    )
+    assert verdict.stands_out(figures, 0.1)
+
+
+@pytest.mark.parametrize("where", ["clones", "seeds", "others"])
+def test_nothing_is_claimed_without_an_interval(where):
+    figures = made_up.person(0.93, 1)
+    blind = dataclasses.replace(made_up.rates(0.93), rank1=Measure(0.93, None))
+    if where == "clones":
+        figures = dataclasses.replace(figures, clones=blind)
+    else:
+        controls = dataclasses.replace(figures.controls, **{where: blind})
+        figures = dataclasses.replace(figures, controls=controls)
+    assert not verdict.stands_out(figures, 0.1)
