@@ -16,6 +16,7 @@ from typing import Any
 
 import grimp
 
+from mia_jax.evidence import embedders, results
 from mia_jax.evidence.results import Evaluation, Judgement, Measure, Rates
 from mia_jax.runtime import records
 
@@ -26,6 +27,11 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md", "docs/large_audits.m
 ROOMS = ("report", "evidence", "attack", "recognizer", "faces", "runtime")
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
+WORDS = {
+    results.RECOGNIZABLE: "recognizable to strangers",
+    results.NAMED: "named by its relative only",
+    results.NO_EVIDENCE: "no evidence",
+}
 ORL = {"orl_best": "`best`", "orl_paper": "`paper`"}
 LFW = {"lfw_best": "`best`", "lfw_paper": "`paper`"}
 ABLATION = {
@@ -63,10 +69,15 @@ def benchmark(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def leader(name: str) -> Judgement:
+def evaluator(name: str) -> Judgement:
     """Returns what the first evaluator of a run says."""
     found = evaluation(name)
     return next(each for judge, each in found.judges.items() if judge in found.recognizers)
+
+
+def stranger(name: str) -> Judgement:
+    """Returns what dlib's face embedder says of a run."""
+    return evaluation(name).judges[embedders.DLIB]
 
 
 def number(measure: Measure | None, digits: int, interval: bool = False) -> str:
@@ -80,18 +91,27 @@ def number(measure: Measure | None, digits: int, interval: bool = False) -> str:
     return text
 
 
-def figures(rates: Rates) -> list[str]:
-    """Writes the five figures that every table of results has."""
+def figures(name: str, pick: Callable[[Judgement], Rates]) -> list[str]:
+    """Writes what the evaluator and the stranger say of one group of images, and pixel measures."""
+    relative, strange = pick(evaluator(name)), pick(stranger(name))
     return [
-        number(rates.rank1, 3, interval=True),
-        number(rates.mean_score, 3, interval=True),
-        number(rates.psnr, 1),
-        number(rates.ssim, 2),
-        number(rates.feature_distance, 1),
+        number(relative.rank1, 3, interval=True),
+        number(relative.mean_score, 3),
+        number(strange.rank1, 3, interval=True),
+        f"{strange.median_rank:g}",
+        number(relative.psnr, 1),
+        number(relative.ssim, 2),
     ]
 
 
-FIGURES = ("rank-1", "mean score", "PSNR, dB", "SSIM", "feature distance")
+FIGURES = (
+    "evaluator: rank-1",
+    "evaluator: score",
+    "dlib: rank-1",
+    "dlib: median rank",
+    "PSNR, dB",
+    "SSIM",
+)
 
 
 def accuracies(name: str) -> str:
@@ -105,50 +125,77 @@ def accuracies(name: str) -> str:
 
 def against_controls(runs: dict[str, str]) -> str:
     """Writes runs on the same recognizers, and what is reached without the person."""
-    rows = [[f"clones, {title}", *figures(leader(name).mean)] for name, title in runs.items()]
+    rows = [
+        [f"clones, {title}", *figures(name, lambda judgement: judgement.mean)]
+        for name, title in runs.items()
+    ]
     for name, title in runs.items():
-        controls = leader(name).controls
-        rows.append([f"null: seeds of {title}, not attacked", *figures(controls.seeds)])
-        if controls.others:
-            rows.append([f"null: clones of {title} aimed at others", *figures(controls.others)])
-    first = leader(next(iter(runs)))
-    rows.append(["null: the mean face", *figures(first.controls.mean_face)])
-    real = f"ceiling: {first.ceiling_photographs} real test photographs"
-    rows.append([real, *figures(first.ceiling)])
-    title = f"chance {first.chance.rank1:.3f}"
-    return table((title, *FIGURES), rows)
+        seeds = figures(name, lambda judgement: judgement.controls.seeds)
+        others = figures(name, lambda judgement: judgement.controls.others or judgement.mean)
+        rows.append([f"null: seeds of {title}, not attacked", *seeds])
+        rows.append([f"null: clones of {title} aimed at others", *others])
+    first = next(iter(runs))
+    mean_face = figures(first, lambda judgement: judgement.controls.mean_face)
+    rows.append(["null: the mean face", *mean_face])
+    relative, strange = evaluator(first), stranger(first)
+    middle = (strange.classes + 1) / 2
+    guess = (f"{relative.chance.rank1:.3f}", "", f"{strange.chance.rank1:.3f}", f"{middle:g}")
+    rows.append([f"chance, of {relative.classes} / {strange.classes}", *guess, "", ""])
+    real = f"ceiling: {relative.ceiling_photographs} real test photographs"
+    rows.append([real, *figures(first, lambda judgement: judgement.ceiling)])
+    return table(("", *FIGURES), rows)
 
 
 def side_by_side(title: str, runs: dict[str, str]) -> str:
     """Writes a line for each run, with the accuracy of its recognizers."""
     rows = [
-        [text, accuracies(name), *figures(leader(name).mean)]
+        [text, accuracies(name), *figures(name, lambda judgement: judgement.mean)]
         for name, text in runs.items()
         if (RESULTS / f"{name}.json").exists()
     ]
     return table((title, "test accuracy, target / evaluator", *FIGURES), rows)
 
 
+def accuracy(runs: dict[str, str]) -> str:
+    """Writes the accuracy of recognizers alone."""
+    rows = []
+    for name, title in runs.items():
+        target = next(iter(evaluation(name).recognizers.values()))
+        photographs = f"{target.training_photographs} of {target.classes} people"
+        rows.append([title, photographs, *accuracies(name).split(" / ")])
+    return table(("data", "photographs that train the target", "target", "evaluator"), rows)
+
+
 def by_person(runs: dict[str, str]) -> str:
     """Writes a line for each attacked person, the runs side by side."""
-    people = leader(next(iter(runs))).people
 
-    def each(pick: Callable[[Any], Measure | None], digits: int, person: str) -> str:
-        return " / ".join(number(pick(leader(name).people[person]), digits) for name in runs)
+    def each(write: Callable[[str], str]) -> str:
+        return " / ".join(map(write, runs))
 
-    rows = [
-        [
+    def row(person: str) -> list[str]:
+        def rank1(judge: Callable[[str], Judgement]) -> str:
+            return each(lambda name: number(judge(name).people[person].clones.rank1, 2))
+
+        return [
             person,
-            each(lambda seen: seen.clones.rank1, 2, person),
-            each(lambda seen: seen.clones.mean_score, 3, person),
-            each(lambda seen: seen.clones.psnr, 1, person),
-            each(lambda seen: seen.controls.seeds.rank1, 2, person),
-            each(lambda seen: seen.controls.others and seen.controls.others.rank1, 2, person),
+            rank1(evaluator),
+            rank1(stranger),
+            each(lambda name: f"{stranger(name).people[person].clones.median_rank:g}"),
+            each(lambda name: str(stranger(name).people[person].set_rank)),
+            each(lambda name: number(evaluator(name).people[person].clones.psnr, 1)),
+            each(lambda name: WORDS[evaluation(name).verdict[person].level]),
         ]
-        for person in people
-    ]
-    header = ("person", "rank-1", "mean score", "PSNR, dB", "seeds, rank-1", "others, rank-1")
-    return table(header, rows)
+
+    header = (
+        "person",
+        "evaluator: rank-1",
+        "dlib: rank-1",
+        "dlib: median rank",
+        "dlib: rank of all clones together",
+        "PSNR, dB",
+        "verdict",
+    )
+    return table(header, map(row, evaluation(next(iter(runs))).verdict))
 
 
 def origins() -> str:
@@ -239,7 +286,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation": lambda: side_by_side("one change at a time", ABLATION),
     "noise": lambda: side_by_side("`--training_noise`, recipe", NOISE),
     "seeds": lambda: side_by_side("`--seed`", SEEDS),
-    "accuracy": lambda: side_by_side("data, recipe", {"orl_best": "ORL", "lfw_best": "LFW"}),
+    "accuracy": lambda: accuracy({"orl_best": "ORL", "lfw_best": "LFW"}),
+    "lfw_people": lambda: by_person(LFW),
     "origins": origins,
     "step": step,
     "peers": peers,
