@@ -52,6 +52,7 @@ def evaluate(workdir: WorkDirectory) -> None:
     check_fail_on(wanted)
     names = exhibits.attacked(workdir, roles, wanted.evaluators)
     attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
+    check_power(len(loaded.names), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, params, wanted)
         seen = show(workdir, loaded, roles, names, params, judges)
@@ -172,6 +173,28 @@ def check_fail_on(wanted: panel.Wanted) -> None:
             "--fail_on=recognizable needs a judge that is a stranger to the target: pip install "
             '"mia_jax[judge]", or name your own as --judge=module:function'
         )
+
+
+def check_power(people: int, attacked: int, restarts: int) -> None:
+    """Says where nobody can be found recognizable, and refuses a release check on that.
+
+    Args:
+      people: How many there are in the data set.
+      attacked: How many are attacked.
+      restarts: Clones of each.
+
+    Raises:
+      UserError: If --fail_on=recognizable could not fail.
+    """
+    if verdict.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
+        return
+    sentence = (
+        f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "
+        "anybody to be found recognizable: 21 people and 7 restarts are enough"
+    )
+    if _FAIL_ON.value == results.RECOGNIZABLE:
+        raise UserError(f"--fail_on=recognizable cannot fail: {sentence}")
+    logging.warning("%s", sentence)
 
 
 def end(workdir: WorkDirectory) -> None:

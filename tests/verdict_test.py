@@ -55,6 +55,20 @@ def test_the_mean_face_is_no_evidence():
     assert levels(NOTHING) == ["none"] * len(ATTACKED)
 
 
+@pytest.mark.parametrize(
+    ("sets", "people", "restarts", "reached"),
+    [(4, 30, 20, True), (5, 21, 6, True), (5, 20, 6, False), (5, 40, 4, False), (1, 20, 6, True)],
+)
+def test_what_can_be_reached_at_best(sets, people, restarts, reached):
+    assert (verdict.least_p_value(sets, people, restarts) <= verdict.LEVEL) == reached
+
+
+def test_the_best_that_can_be_reached_is_reached_by_a_leak():
+    found, *_ = planted.judged(LEAK, (planted.stranger(),))
+    least = verdict.least_p_value(len(LEAK), planted.PEOPLE, planted.RESTARTS)
+    assert min(each.p_value for each in found.values()) == pytest.approx(least)
+
+
 def test_one_leak_among_fooled_people_is_found_alone():
     mixed = {**FOOLING, ATTACKED[2]: LEAK[ATTACKED[2]]}
     assert levels(mixed) == ["named", "named", "recognizable", "named"]

@@ -8,7 +8,7 @@ common with the target.
 
 from typing import NamedTuple
 
-from mia_jax.evidence import judges, results
+from mia_jax.evidence import judges, results, verdict
 from mia_jax.evidence.results import Evaluation, Judgement, Rates
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report.formats import count, interval, listed, photographs, rough, share
@@ -81,6 +81,8 @@ def headline(evaluation: Evaluation) -> Headline:
         who = share(shown, people)
         title = f"{who[0].upper()}{who[1:]} {verb} recognizable to strangers"
         return Headline("all" if shown == people else "some", title)
+    if not _attainable(evaluation):
+        return Headline("unknown", "Inconclusive: too few people or restarts to tell")
     if all(_weak(judgement) for judgement in _strangers(evaluation).values()):
         return Headline("unknown", "Inconclusive: the strangers are weak on real photographs")
     if people == 1:
@@ -96,11 +98,11 @@ def people_at(evaluation: Evaluation, level: str) -> list[str]:
     return [name for name in by_exposure(lead) if evaluation.verdict[name].level == level]
 
 
-def level_in_words(verdict: results.Verdict) -> str:
+def level_in_words(found: results.Verdict) -> str:
     """Write a person's verdict in words."""
-    if verdict.level == results.NAMED and verdict.p_value is None:
+    if found.level == results.NAMED and found.p_value is None:
         return NOBODY_ASKED
-    return LEVELS[verdict.level]
+    return LEVELS[found.level]
 
 
 def sharing(name: str, judgement: Judgement) -> str:
@@ -130,6 +132,13 @@ def by_exposure(judgement: Judgement) -> list[str]:
 def _strangers(evaluation: Evaluation) -> dict[str, Judgement]:
     """Return the judges that share nothing with the target."""
     return {name: each for name, each in evaluation.judges.items() if not each.shares}
+
+
+def _attainable(evaluation: Evaluation) -> bool:
+    """Tell whether there are enough people and restarts for anybody to be found recognizable."""
+    people = min(judgement.classes for judgement in _strangers(evaluation).values())
+    least = verdict.least_p_value(len(evaluation.verdict), people, evaluation.attack.restarts)
+    return least <= verdict.LEVEL
 
 
 def _stand_out(judgement: Judgement) -> list[str]:
@@ -164,7 +173,12 @@ def _result(evaluation: Evaluation) -> str:
         "better than chance and all controls explain (5% level, corrected for the number of people)"
     )
     sentence += f": {listed(shown)}." if shown else "."
-    if not shown and not all(_weak(judgement) for judgement in strangers.values()):
+    if not _attainable(evaluation):
+        sentence += (
+            " With so few people in the data set, or so few restarts, no clones could have been: "
+            "21 people and 7 restarts are enough."
+        )
+    elif not shown and not all(_weak(judgement) for judgement in strangers.values()):
         sentence += (
             " This shows no leak under this attack and these settings; it does not prove the model "
             "safe, since a stronger attack may find what this one missed."
