@@ -203,8 +203,9 @@ def check_training():
             losses.append(loss)
         whole = sharding.gather(mesh, state.params)
         ends[name] = jax.tree.map(np.asarray, ({"params": whole}, np.array(losses)))
+        moments = optax.tree_utils.tree_get(state.optimizer, "mu")
         found[f"{name}_kernels"] = {
-            layer: state.optimizer.mu[layer]["kernel"].addressable_data(0).shape
+            layer: moments[layer]["kernel"].addressable_data(0).shape
             for layer in ("L4", "L5", "L6", "L7")
         }
 
