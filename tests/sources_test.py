@@ -12,28 +12,11 @@ import hypothesis
 import numpy as np
 from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
+from pictures import encoded, random_pixels, save
 from PIL import Image
 
 from mia_jax import faces
 from mia_jax.runtime.errors import MissingError, UserError
-
-
-def random_pixels(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def save(path, pixels, **options):
-    """Writes a picture, of the format that the name says, and returns its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(path, **options)
-    return path
-
-
-def encoded(pixels, kind="JPEG", **options):
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def png_header(width, height):

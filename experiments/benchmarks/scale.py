@@ -18,10 +18,10 @@ from absl import logging
 
 from experiments import clones
 from experiments.benchmarks import rivals
-from experiments.benchmarks.speed import CHUNK, SHORT
+from experiments.benchmarks.speed import CHUNK, SHORT, paper_from_noise
 from experiments.benchmarks.timing import ITERATIONS, difference, ratio, take_turns
 from mia_jax import recognizer
-from mia_jax.attack import Clones, invert, make_cases, recipes, seeds
+from mia_jax.attack import Clones, invert, make_cases
 from mia_jax.runtime import sharding, workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -43,13 +43,7 @@ def small_attack(mesh: jax.sharding.Mesh, iterations: int) -> Callable[[np.ndarr
       From the number of each device's first restart to the clones.
     """
     shape = (SMALL.side, SMALL.side, SMALL.channels)
-    how = recipes.paper(
-        recognizer.logits,
-        np.zeros((1, *shape), np.float32),
-        rate=rivals.RATE,
-        iterations=iterations,
-        seed_image=seeds.uniform_noise,
-    )
+    how = paper_from_noise(shape, iterations)
 
     def item(shared: Any, first: jax.Array) -> Clones:
         numbers = first + jnp.arange(CHUNK.value)

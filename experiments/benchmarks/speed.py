@@ -25,7 +25,7 @@ from experiments.benchmarks.timing import (
     take_turns,
 )
 from mia_jax import recognizer
-from mia_jax.attack import Case, Clones, invert, recipes, restart_keys, seeds
+from mia_jax.attack import Attack, Case, Clones, invert, recipes, restart_keys, seeds
 from mia_jax.recognizer import placement, training
 from mia_jax.recognizer.views import STILL
 from mia_jax.runtime import sharding
@@ -50,6 +50,17 @@ def models(classes: int) -> dict[str, rivals.Network]:
     return {f"channels_{number}": rivals.Network(side, int(number), classes) for number in channels}
 
 
+def paper_from_noise(shape: tuple[int, int, int], iterations: int) -> Attack:
+    """Returns the paper's attack on images of a shape, from noise, so that no faces are needed."""
+    return recipes.paper(
+        recognizer.logits,
+        np.zeros((1, *shape), np.float32),
+        rate=rivals.RATE,
+        iterations=iterations,
+        seed_image=seeds.uniform_noise,
+    )
+
+
 def our_attacks(network: rivals.Network, people: int) -> list[Callable[[], Any]]:
     """Prepares the paper's attack in two lengths: infomax loss, plain descent on the pixels."""
     restarts, chunk = _RESTARTS.value, min(CHUNK.value, _RESTARTS.value)
@@ -66,13 +77,7 @@ def our_attacks(network: rivals.Network, people: int) -> list[Callable[[], Any]]
     divided = jax.device_put(divided, place)
 
     def attack(iterations: int) -> Callable[[], Any]:
-        how = recipes.paper(
-            recognizer.logits,
-            np.zeros((1, *shape), np.float32),
-            rate=rivals.RATE,
-            iterations=iterations,
-            seed_image=seeds.uniform_noise,
-        )
+        how = paper_from_noise(shape, iterations)
 
         def item(shared: Any, chunks: Case) -> Clones:
             return jax.lax.map(lambda chunk: invert(shared[0], chunk, shared[1]), chunks)
