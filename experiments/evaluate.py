@@ -12,7 +12,7 @@ from absl import flags, logging
 from experiments import console, drawing, exhibits, experiment, panel, provenance
 from mia_jax import recognizer, report
 from mia_jax.attack import selection
-from mia_jax.evidence import agreement, evaluation, examination, results, verdict
+from mia_jax.evidence import agreement, evaluation, examination, results, significance, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
@@ -50,7 +50,8 @@ def evaluate(workdir: WorkDirectory) -> None:
     loaded, roles = experiment.open_experiment(workdir)
     wanted = panel.from_flags(loaded, roles)
     check_fail_on(wanted)
-    names = exhibits.attacked(workdir, roles, wanted.evaluators)
+    names, asked = attacked(workdir, roles)
+    wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
     check_power(len(loaded.names), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
@@ -65,12 +66,39 @@ def evaluate(workdir: WorkDirectory) -> None:
             for judge in judges
         }
         verdicts = verdict.verdicts(judges, seen, judgements)
+        strangers = [judge for judge in judges if judge.stranger]
+        overall = significance.overall_p_value(
+            strangers, [seen[judge.name] for judge in strangers], roles.seed
+        )
     result = provenance.complete(
-        *(workdir, loaded, roles, attack, judgements, verdicts, agreement.agreements(seen))
+        *(workdir, loaded, roles, attack, judgements, verdicts, overall),
+        agreement.agreements(seen),
     )
     logging.info("Drawing the figures")
     pictures = drawing.draw(workdir, loaded, roles, result, seen[judges[0].name])
     write(workdir, result, pictures)
+
+
+def attacked(workdir: WorkDirectory, roles: Protocol) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lists whose clones are judged, and by whom: the first judge knows them all.
+
+    Args:
+      workdir: The work directory.
+      roles: Who is who.
+
+    Returns:
+      The people, and those of the judges whom the flags ask for who know any of them.
+
+    Raises:
+      MissingError: If there are no clones.
+      UserError: If a flag names no judge.
+    """
+    asked = panel.names(roles)
+    names = exhibits.attacked(workdir, roles, panel.known(roles, asked[0]))
+    idle = [judge for judge in asked if not {*names} & {*panel.known(roles, judge)}]
+    for judge in idle:
+        logging.warning("The judge %s knows none of the people attacked: it is not asked", judge)
+    return names, tuple(judge for judge in asked if judge not in idle)
 
 
 def show(
@@ -92,7 +120,7 @@ def show(
       judges: Who is asked.
 
     Returns:
-      For each judge's name and attacked person, what was seen.
+      For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
     target = functools.partial(jax.jit(recognizer.logits), params)
@@ -103,7 +131,8 @@ def show(
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
             place = roles.classes[TARGET].index(name)
             robust = selection.robust_scores(recognizer.logits, params, shown.clones, place, key)
-            examined = examination.examine(name, shown, target, place, judges, robust)
+            asked = [judge for judge in judges if name in judge.people]
+            examined = examination.examine(name, shown, target, place, asked, robust)
             for judge, what in examined.items():
                 seen[judge][name] = what
             bar.update()
@@ -147,9 +176,7 @@ def finished(workdir: WorkDirectory) -> bool:
         return False
     result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
-    judges = panel.names(roles)
-    evaluators = [name for name in judges if name in roles.evaluators]
-    names = exhibits.attacked(workdir, roles, evaluators)
+    names, judges = attacked(workdir, roles)
     facts = provenance.all_recognizers(workdir, roles)
     return (
         tuple(result.people) == names
@@ -186,7 +213,7 @@ def check_power(people: int, attacked: int, restarts: int) -> None:
     Raises:
       UserError: If --fail_on=recognizable could not fail.
     """
-    if verdict.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
+    if significance.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
         return
     sentence = (
         f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "

@@ -76,6 +76,11 @@ def names(roles: Protocol) -> tuple[str, ...]:
     return tuple(found)
 
 
+def known(roles: Protocol, judge: str) -> tuple[str, ...]:
+    """Returns which of the target's people a judge knows: an embedder all of them."""
+    return roles.classes[judge if judge in roles.evaluators else TARGET]
+
+
 def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
     """Makes the embedders whom the flags ask for, each of which is seen to work.
 

@@ -26,6 +26,7 @@ def rates(rank1, classes=14, **changes):
         ssim=results.Measure(0.318 + 0.1 * rank1, None),
         feature_distance=results.Measure(7.194 + rank1, (7.0, 9.0)),
         median_rank=1.0 if rank1 > 0.5 else 4.5,
+        set_rank=1.0 if rank1 > 0.5 else 3.0,
         found=None,
         cmc=tuple(rank1 + (1 - rank1) * k / (classes - 1) for k in range(classes)),
     )
@@ -51,10 +52,10 @@ def person(rank1, exposure_rank, **changes):
     return results.PersonFigures(
         clones=rates(rank1),
         controls=controls(**changes),
+        photographs=rates(0.957),
         best=results.Pick(17, 0.9812, 1, 0.9954),
         attacker_pick=results.Pick(42, 0.4321, 1 if rank1 > 0.5 else 6, 0.9987),
         exposure_rank=exposure_rank,
-        set_rank=1 if rank1 > 0.5 else 3,
         set_score=0.77,
     )
 
@@ -119,6 +120,7 @@ def evaluation(*judgements, **changes):
     found = results.Evaluation(
         judges=judges,
         verdict={name: verdict() for name in names},
+        overall_p_value=None,
         agreement=tuple(
             results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
             for first, second in itertools.combinations(judges, 2)

@@ -16,11 +16,12 @@ Interval = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A mean, and how well the images at hand determine it.
+    """A mean, and how well the people at hand determine it.
 
     Attributes:
       value: The mean.
-      interval: Its 95% interval over the images; None where they cannot tell, as a single one.
+      interval: Its 95% interval over people, or over images where there is but one person; None
+        where they cannot tell, as a single one.
     """
 
     value: float
@@ -43,6 +44,8 @@ class Rates:
       ssim: To the same photograph, in [-1, 1].
       feature_distance: Mean Euclidean distance to the training photographs in the judge's features.
       median_rank: The person's median rank, 1 for the best.
+      set_rank: The person's rank for all images taken together, by the mean of their features; over
+        persons the median.
       found: Fraction of the images in which the judge finds a face; None for a judge who does not
         look for one.
       cmc: At k - 1, the fraction of the images for which the judge puts the person among the first
@@ -59,6 +62,7 @@ class Rates:
     ssim: Measure | None
     feature_distance: Measure | None
     median_rank: float
+    set_rank: float
     found: Measure | None
     cmc: tuple[float, ...]
 
@@ -175,19 +179,19 @@ class PersonFigures:
     Attributes:
       clones: All of them.
       controls: What to compare them with.
+      photographs: Real photographs of the person that trained nothing.
       best: The clone that the judge ranks, then scores best: it takes the judge to find it.
       attacker_pick: The clone that an attacker with the target alone would choose.
       exposure_rank: The person's place among all attacked, 1 for the highest rate.
-      set_rank: The person's rank for all clones taken together, by the mean of their features.
-      set_score: The judge's score of the person for them.
+      set_score: The judge's score of the person for all clones taken together.
     """
 
     clones: Rates
     controls: Controls
+    photographs: Rates
     best: Pick
     attacker_pick: Pick
     exposure_rank: int
-    set_rank: int
     set_score: float
 
 
@@ -209,7 +213,7 @@ class Judgement:
         makes it a stranger.
       classes: Among how many people the judge chooses.
       chance: What guessing among them reaches.
-      people: The figures of each attacked person, by name.
+      people: The figures of each attacked person whom the judge knows, by name.
       mean: Of the clones, over persons.
       controls: The same of the controls.
       ceiling: The judge on real photographs of the attacked people that trained nothing.
@@ -385,6 +389,8 @@ class Evaluation:
     Attributes:
       judges: What each judge says, by name; the first leads the report.
       verdict: What it comes to for each attacked person, by name.
+      overall_p_value: Of the strangers' word over all people at once; None if no stranger was
+        asked, or one person is attacked.
       agreement: Every two judges, side by side.
       people: What is known of each attacked person without a judge, by name.
       recognizers: The recognizers by role, "target" first.
@@ -396,6 +402,7 @@ class Evaluation:
 
     judges: Mapping[str, Judgement]
     verdict: Mapping[str, Verdict]
+    overall_p_value: float | None
     agreement: tuple[Agreement, ...]
     people: Mapping[str, PersonFacts]
     recognizers: Mapping[str, RecognizerFacts]

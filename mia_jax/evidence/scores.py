@@ -44,6 +44,7 @@ class Opinion(NamedTuple):
       found: Whether the judge finds a face; None for a judge who does not say.
       together: `[people]`: the judge's scores of all images taken together, by the mean of their
         features.
+      set_rank: The person's rank by those.
     """
 
     rank: np.ndarray
@@ -51,6 +52,7 @@ class Opinion(NamedTuple):
     feature_distance: np.ndarray
     found: np.ndarray | None
     together: np.ndarray
+    set_rank: int
 
 
 def appearance(
@@ -125,7 +127,9 @@ def opinion(judge: Judge, images: np.ndarray, name: str, real: np.ndarray) -> Op
     found = None
     if judge.detect is not None:
         found = np.concatenate([part for _, part in _in_batches(judge.detect, images)])
-    return Opinion(rank, score, distance, found, match(judge, total / count))
+    together = match(judge, total / count)
+    set_rank = int(statistics.ranks(together[None], place)[0])
+    return Opinion(rank, score, distance, found, together, set_rank)
 
 
 def likeness(images: np.ndarray, photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
