@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.evidence import statistics, verification
+from mia_jax.evidence import sets, statistics, verification
 from mia_jax.evidence.examination import Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import (
@@ -107,6 +107,7 @@ def judge_all(
                 exposure_rank=exposure[name],
                 set_rank=set_rank(person.clones.opinion, places[name]),
                 set_score=float(_set_scores(judge, person.clones.opinion)[places[name]]),
+                set_measures=person.set_measures,
             )
             for name, person in people.items()
         },
@@ -127,6 +128,14 @@ def judge_all(
             for kind in everybody[0].disturbed
         },
         adversariality=adversariality,
+        mean_set_measures=sets.mean([person.set_measures for person in everybody]),
+        frechet=sets.frechet(
+            {
+                group: [getattr(person, group).opinion.vectors for person in everybody]
+                for group in ("clones", "seeds", "test")
+            },
+            [person.training for person in everybody],
+        ),
     )
 
 
