@@ -124,6 +124,7 @@ def show(
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
     target = functools.partial(jax.jit(recognizer.logits), params)
+    galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
     mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
     with console.progress(len(names), 0, "evaluate", "person") as bar:
@@ -132,7 +133,7 @@ def show(
             place = roles.classes[TARGET].index(name)
             robust = selection.robust_scores(recognizer.logits, params, shown.clones, place, key)
             asked = [judge for judge in judges if name in judge.people]
-            examined = examination.examine(name, shown, target, place, asked, robust)
+            examined = examination.examine(name, shown, target, place, asked, robust, galleries)
             for judge, what in examined.items():
                 seen[judge][name] = what
             bar.update()

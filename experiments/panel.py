@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import devices, experiment, provenance
-from mia_jax.evidence import embedders, judges, verification
+from mia_jax.evidence import embedders, judges, sets, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
 from mia_jax.faces import Faces, protocol
@@ -19,6 +19,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 EVALUATORS = "evaluators"  # All recognizers that were trained to judge.
 ENROLLED = 20  # Photographs of a person that an embedder is shown, at most.
 _STRANGERS = 100  # People whose photographs are put forward as somebody else, at most.
+_GALLERY = 1000  # People whose photographs are compared with clones of others, at most.
 
 _JUDGES = flags.DEFINE_list(
     "judges",
@@ -199,6 +200,21 @@ def strangers_of(judge: Judge, loaded: Faces, roles: Protocol) -> verification.I
     """
     sample = protocol.shuffled(roles.seed, loaded.names, "strangers")[:_STRANGERS]
     return verification.impostors(judge, real_photographs(loaded, roles, sample, test=True))
+
+
+def gallery_of(judge: Judge, loaded: Faces, roles: Protocol) -> sets.Gallery:
+    """Shows a judge the photographs that are enrolled with embedders, of a sample of people.
+
+    Args:
+      judge: Who looks.
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      Their features, of everybody unless there are very many.
+    """
+    sample = protocol.shuffled(roles.seed, loaded.names, "gallery")[:_GALLERY]
+    return sets.gallery(judge, real_photographs(loaded, roles, sample, test=False))
 
 
 def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:

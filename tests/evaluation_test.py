@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from mia_jax.evidence import evaluation, statistics
+from mia_jax.evidence import evaluation, sets, statistics
 from mia_jax.evidence.examination import DisturbedRanks, Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.scores import Appearance, Opinion
@@ -26,19 +26,26 @@ def seen(logits, place=0, found=None):
     set_rank = int(statistics.ranks(together[None], place)[0])
     return Seen(
         Appearance(score, 10 + ramp, ramp),
-        Opinion(statistics.ranks(logits, place), score, 5 + ramp, found, together, set_rank),
+        Opinion(
+            *(statistics.ranks(logits, place), score, 5 + ramp, found, together, set_rank, logits)
+        ),
     )
 
 
 def examined(clones, place, others=None):
+    groups = {"clones": seen(clones, place), "seeds": seen(np.roll(clones, 1, 1), place)}
+    groups["test"] = seen(clones, place)
+    if others is not None:
+        groups["others"] = seen(others, place)
+    vectors = {group: each.opinion.vectors for group, each in groups.items()}
+    training = np.eye(3, dtype=np.float32)[[place]] + np.float32([[0], [0.5]])
     return Examined(
-        clones=seen(clones, place),
-        seeds=seen(np.roll(clones, 1, 1), place),
+        **{"others": None, **groups},
         mean_face=seen([[1, 0, 0]], place),
-        others=None if others is None else seen(others, place),
-        test=seen(clones, place),
         robust_score=np.arange(len(clones)),
         disturbed={"none": DisturbedRanks(np.array([1, 2]), np.array([1]))},
+        training=training,
+        set_measures=sets.compare(vectors, training, np.zeros((1, 3), np.float32)),
     )
 
 

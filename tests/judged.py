@@ -38,6 +38,29 @@ def set_rates(rank1, classes=14):
     return results.SetRates(measure(rank1), 1.0 if rank1 > 0.5 else 6.0, cmc)
 
 
+def set_measures(precision, **changes):
+    found = results.SetMeasures(
+        precision=precision,
+        recall=0.31 * precision,
+        density=1.7 * precision,
+        coverage=0.5 * precision,
+        diversity=3.21,
+        nearest_own=6.5 - precision,
+        nearest_stranger=6.02,
+        own_is_nearer=0.43 * precision,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def set_comparison(precision, others=True):
+    return results.SetComparison(
+        clones=set_measures(precision),
+        seeds=set_measures(0.04),
+        others=set_measures(0.07) if others else None,
+        photographs=set_measures(0.9, recall=None),
+    )
+
+
 def acceptance(rate, clones):
     accepted = (clones, 0.9 * clones, 0.01, 0.02, 0.03, 0.88)
     return results.Acceptance(rate, 0.74, 0.71, *(measure(each) for each in accepted))
@@ -57,6 +80,7 @@ def person(rank1, exposure_rank, **changes):
         attacker_pick=results.Pick(42, 0.4321, 1 if rank1 > 0.5 else 6, 0.9987),
         exposure_rank=exposure_rank,
         set_score=0.77,
+        set_measures=set_comparison(0.8 * rank1),
     )
 
 
@@ -79,6 +103,8 @@ def judgement(low=0.31, middle=0.62, high=0.93, **changes):
             "blur": results.Disturbed(measure(0.2), measure(0.94)),
         },
         adversariality=6.54,
+        mean_set_measures=set_comparison(0.456),
+        frechet=results.FrechetDistances(12.3, 45.6, 7.8),
     )
     return dataclasses.replace(found, **changes)
 

@@ -173,3 +173,14 @@ def test_strangers_are_everybody_with_all_photographs(workdir):
     (judge,) = panel.make_judges(workdir, LOADED, stage.protocol(), None, wanted)
     found = panel.strangers_of(judge, LOADED, stage.protocol())
     assert (len(found.single), len(found.together)) == (30 * 4, 5 * 4)
+
+
+def test_the_gallery_is_everybody_without_a_test_photograph(workdir):
+    wanted = panel.Wanted((Embedder("e", flat),), ())
+    (judge,) = panel.make_judges(workdir, LOADED, stage.protocol(), None, wanted)
+    found = panel.gallery_of(judge, LOADED, stage.protocol())
+    assert {name: int(np.sum(found.people == name)) for name in NAMES} == {
+        name: 6 if name == "kim" else 5 for name in NAMES
+    }
+    own = flat(LOADED.images[LOADED.indices_of("bob")[:5]])
+    np.testing.assert_allclose(found.vectors[found.people == "bob"], own)

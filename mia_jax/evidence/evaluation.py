@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.evidence import statistics, verification
+from mia_jax.evidence import sets, statistics, verification
 from mia_jax.evidence.examination import Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import (
@@ -108,6 +108,7 @@ def judge_all(
                 attacker_pick=_pick(person.clones, int(person.robust_score.argmax())),
                 exposure_rank=exposure[name],
                 set_score=float(_set_scores(judge, person.clones.opinion)[places[name]]),
+                set_measures=person.set_measures,
             )
             for name, person in people.items()
         },
@@ -128,6 +129,14 @@ def judge_all(
             for kind in everybody[0].disturbed
         },
         adversariality=adversariality,
+        mean_set_measures=sets.mean([person.set_measures for person in everybody]),
+        frechet=sets.frechet(
+            {
+                group: [getattr(person, group).opinion.vectors for person in everybody]
+                for group in ("clones", "seeds", "test")
+            },
+            [person.training for person in everybody],
+        ),
     )
 
 

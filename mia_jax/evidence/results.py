@@ -100,6 +100,73 @@ class Sets:
 
 
 @dataclasses.dataclass(frozen=True)
+class SetMeasures:
+    """How a set of images lies among a person's photographs, in a judge's features.
+
+    The surroundings of an image reach to its k-th nearest neighbor in its own set, k = 5, or the
+    last where there are fewer. Distances are Euclidean. Of many images, 200 are measured. A value
+    is None where there are too few images or photographs, or features are not finite.
+
+    Attributes:
+      precision: Fraction of the images that lie in the surroundings of a photograph.
+      recall: Fraction of the photographs that lie in the surroundings of an image.
+      density: In how many surroundings of photographs an image lies, over k; 1 for the photographs
+        themselves.
+      coverage: Fraction of the photographs with an image in their surroundings.
+      diversity: Mean distance of two images.
+      nearest_own: Mean distance to the nearest of the person's training photographs.
+      nearest_stranger: Mean distance to the nearest photograph of anybody else in the data set.
+      own_is_nearer: Fraction of the images for which the former is less than the latter.
+    """
+
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
+    diversity: float | None
+    nearest_own: float | None
+    nearest_stranger: float | None
+    own_is_nearer: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SetComparison:
+    """A person's clones, and what to compare them with, among the person's photographs.
+
+    Attributes:
+      clones: The clones, against all photographs of the person that the target trained or was
+        tested on.
+      seeds: The images from which the attack started, against the same.
+      others: Clones aimed at other people, of several of them; None where nobody else was attacked.
+      photographs: The test photographs, against those that trained the target.
+    """
+
+    clones: SetMeasures
+    seeds: SetMeasures
+    others: SetMeasures | None
+    photographs: SetMeasures
+
+
+@dataclasses.dataclass(frozen=True)
+class FrechetDistances:
+    """Squared Fréchet distances, in a judge's features, to the training photographs.
+
+    The images of all attacked people are pooled, so that clones aimed at others would be the same
+    clones again: these are no null here. Only sets of the same size compare: clones and seeds.
+    A value is None where there are fewer than two images, or features are not finite.
+
+    Attributes:
+      clones: From the clones, 200 of a person at most.
+      seeds: From the images from which their attack started.
+      photographs: From the test photographs, which are fewer, and come out too far for that.
+    """
+
+    clones: float | None
+    seeds: float | None
+    photographs: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Acceptance:
     """How often a judge takes images for their person who takes few strangers for them.
 
@@ -184,6 +251,7 @@ class PersonFigures:
       attacker_pick: The clone that an attacker with the target alone would choose.
       exposure_rank: The person's place among all attacked, 1 for the highest rate.
       set_score: The judge's score of the person for all clones taken together.
+      set_measures: How they lie among the person's photographs.
     """
 
     clones: Rates
@@ -193,6 +261,7 @@ class PersonFigures:
     attacker_pick: Pick
     exposure_rank: int
     set_score: float
+    set_measures: SetComparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +294,8 @@ class Judgement:
       adversariality: How much more often the judge accepts clones that all strangers reject (rank 1
         here, below their thresholds for 1% there) than other people's real photographs; None for a
         stranger, and where one of the two has no case.
+      mean_set_measures: Of the people's `set_measures`, the mean of each over those who have it.
+      frechet: How far the clones of all are from the photographs of all, as distributions.
     """
 
     shares: tuple[str, ...]
@@ -240,6 +311,8 @@ class Judgement:
     verification: tuple[Acceptance, ...]
     robustness: Mapping[str, Disturbed]
     adversariality: float | None
+    mean_set_measures: SetComparison
+    frechet: FrechetDistances
 
 
 @dataclasses.dataclass(frozen=True)
