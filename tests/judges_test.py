@@ -7,18 +7,20 @@ import pytest
 from mia_jax import recognizer
 from mia_jax.evidence import judges
 from mia_jax.evidence.embedders import Embedder
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.runtime.errors import UserError
 
 
-def test_a_recognizer_judges_by_its_logits_and_features():
-    params = recognizer.init(jax.random.key(0), 3, (16, 16, 1))
-    judge = judges.recognizer_judge("r", ("a", "b", "c"), params, ["people"])
+@pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_a_recognizer_judges_by_its_logits_and_features(model):
+    params = model.init(jax.random.key(0), 3, (16, 16, 1))
+    judge = judges.recognizer_judge("r", ("a", "b", "c"), params, ["people"], model)
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
     np.testing.assert_allclose(
-        judge.match(judge.features(images)), recognizer.logits(params, images), rtol=1e-4, atol=1e-5
+        judge.match(judge.features(images)), model.logits(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
-        judge.features(images), recognizer.features(params, images), rtol=1e-4, atol=1e-5
+        judge.features(images), model.features(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
         judge.confidence(np.asarray(judge.match(judge.features(images)))).sum(axis=1), 1, rtol=1e-5
