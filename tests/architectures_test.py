@@ -1,12 +1,12 @@
 """Tests of every network: its parts fit together, and training's short cuts change nothing."""
 
-import functools
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import weights
 from jax.test_util import check_grads
 
 from mia_jax.recognizer import resnet
@@ -15,21 +15,6 @@ from mia_jax.runtime.errors import UserError
 
 QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
 BOTH = pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=ARCHITECTURES)
-
-
-@functools.cache
-def weights(model, classes, *image_shape, spread=0.3):
-    """Random weights, as fresh ones have zeros that hide mistakes."""
-    random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), classes, image_shape))
-
-    def draw(leaf):
-        if len(leaf.shape) == 1:
-            return (spread * random.standard_normal(leaf.shape)).astype(np.float32)
-        scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        return (scale * random.standard_normal(leaf.shape)).astype(np.float32)
-
-    return jax.tree.map(draw, shapes)
 
 
 def pictures(count, *shape):

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import jax
 import judged
 import numpy as np
 import pytest
 import stage
 from absl import flags
 from absl.testing import flagsaver
+from drawn import weights
 
 from experiments import panel
 from mia_jax import faces, recognizer
@@ -89,8 +89,7 @@ def test_each_evaluator_is_a_judge_unless_it_is_the_target(workdir):
             image_shape=(16, 16, 1),
             settings=training.Settings(architecture=kind),
         )
-        init = ARCHITECTURES[kind].init
-        params[role] = init(jax.random.key(i), facts.classes, facts.image_shape)
+        params[role] = weights(ARCHITECTURES[kind], facts.classes, 16, 16, 1, seed=i)
         checkpoints.save_checkpoint(workdir.recognizer(role) / "checkpoint", params[role])
         records.write(workdir.recognizer(role) / "recognizer.json", facts)
     wanted = panel.Wanted((), roles.evaluators)
