@@ -77,7 +77,9 @@ def on_chunks(
     return run
 
 
-def check(wanted: recipe.Recipe, params: Any, auxiliary: np.ndarray, target: int) -> None:
+def check(
+    wanted: recipe.Recipe, attacked: experiment.Trained, auxiliary: np.ndarray, target: int
+) -> None:
     """Looks at the target before compute is spent, and says what looks wrong."""
     if len(auxiliary) < seeds.SEED_IMAGES:
         logging.info(
@@ -87,8 +89,9 @@ def check(wanted: recipe.Recipe, params: Any, auxiliary: np.ndarray, target: int
             len(auxiliary),
             seeds.SEED_IMAGES,
         )
-    model, loss = recipe.PRECISIONS[wanted.precision], wanted.arguments["loss"]
-    seen = check_model(model, params, jnp.asarray(auxiliary[:8]), target, loss)
+    model = recipe.PRECISIONS[wanted.precision](attacked.architecture.logits)
+    loss = wanted.arguments["loss"]
+    seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:
         logging.warning("%s", warning)
@@ -106,7 +109,7 @@ def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
         recipe or of other weights are in the way.
     """
     experiment.need_protocol(workdir)
-    params = experiment.load_recognizer(workdir, TARGET)
+    attacked = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
     names, classes = identities.chosen(roles), roles.classes[TARGET]
     facts = AttackFacts(
@@ -117,15 +120,16 @@ def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
         gradients_per_iteration=max(wanted.arguments["views_per_iteration"], 1),
         iterations=wanted.arguments["iterations"],
     )
-    origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(params))
+    origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
     sizes = (_RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)
     missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
         auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-        check(wanted, params, auxiliary, classes.index(missing[0].identity))
-        run = on_chunks(mesh, params, wanted.attack(auxiliary), roles.seed)
+        check(wanted, attacked, auxiliary, classes.index(missing[0].identity))
+        how = wanted.attack(attacked.architecture.logits, auxiliary)
+        run = on_chunks(mesh, attacked.params, how, roles.seed)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(names) * _RESTARTS.value

@@ -10,7 +10,7 @@ import jax
 from absl import flags, logging
 
 from experiments import console, drawing, exhibits, experiment, panel, provenance
-from mia_jax import recognizer, report
+from mia_jax import report
 from mia_jax.attack import selection
 from mia_jax.evidence import agreement, evaluation, examination, results, significance, verdict
 from mia_jax.evidence.judges import Judge
@@ -46,17 +46,17 @@ def evaluate(workdir: WorkDirectory) -> None:
         recipes.
     """
     experiment.need_protocol(workdir)
-    params = experiment.load_recognizer(workdir, TARGET)
+    target = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
     wanted = panel.from_flags(loaded, roles)
     check_fail_on(wanted)
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
-    attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
+    attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
     check_power(len(loaded.names), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
-        judges = panel.make_judges(workdir, loaded, roles, params, wanted)
-        seen = show(workdir, loaded, roles, names, params, judges)
+        judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
+        seen = show(workdir, loaded, roles, names, target, judges)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
@@ -106,7 +106,7 @@ def show(
     loaded: Faces,
     roles: Protocol,
     names: Sequence[str],
-    params: recognizer.Params,
+    target: experiment.Trained,
     judges: Sequence[Judge],
 ) -> dict[str, dict[str, examination.Examined]]:
     """Shows everybody's clones, and what to compare them with, to all judges.
@@ -116,14 +116,15 @@ def show(
       loaded: All faces.
       roles: Who is who.
       names: The attacked people.
-      params: Weights of the target.
+      target: The attacked recognizer.
       judges: Who is asked.
 
     Returns:
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    target = functools.partial(jax.jit(recognizer.logits), params)
+    params, logits = target.params, target.architecture.logits
+    look = functools.partial(jax.jit(logits), params)
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
     mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
@@ -131,9 +132,9 @@ def show(
         for name in names:
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
             place = roles.classes[TARGET].index(name)
-            robust = selection.robust_scores(recognizer.logits, params, shown.clones, place, key)
+            robust = selection.robust_scores(logits, params, shown.clones, place, key)
             asked = [judge for judge in judges if name in judge.people]
-            examined = examination.examine(name, shown, target, place, asked, robust, galleries)
+            examined = examination.examine(name, shown, look, place, asked, robust, galleries)
             for judge, what in examined.items():
                 seen[judge][name] = what
             bar.update()

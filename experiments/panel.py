@@ -160,10 +160,10 @@ def make_judges(
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
-        params = experiment.load_recognizer(workdir, name)
+        params, architecture = experiment.load_recognizer(workdir, name)
         judges.check_independent(name, params, target_params)
-        shares = shares_of(workdir, roles, name)
-        made.append(judges.recognizer_judge(name, roles.classes[name], params, shares))
+        people, shares = roles.classes[name], shares_of(workdir, roles, name)
+        made.append(judges.recognizer_judge(name, people, params, shares, architecture))
     return made
 
 
@@ -226,17 +226,20 @@ def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[st
       evaluator: Its name.
 
     Returns:
-      Of `judges.SHARES`; the architecture always, since there is but one here.
+      Of `judges.SHARES`.
     """
-    common = {judges.ARCHITECTURE}
+    common = set()
     target, other = (roles.training[role] for role in (TARGET, evaluator))
     both = target.keys() & other.keys()
     if both:
         common.add(judges.PEOPLE)
     if any(set(target[name]) & set(other[name]) for name in both):
         common.add(judges.PHOTOGRAPHS)
-    views = [
-        provenance.recognizer_facts(workdir, role).settings.augmentation
-        for role in (TARGET, evaluator)
-    ]
-    return common | {judges.VIEWS} if views[0] == views[1] else common
+    one, another = (
+        provenance.recognizer_facts(workdir, role).settings for role in (TARGET, evaluator)
+    )
+    if one.architecture == another.architecture:
+        common.add(judges.ARCHITECTURE)
+    if one.augmentation == another.augmentation:
+        common.add(judges.VIEWS)
+    return common
