@@ -337,7 +337,7 @@ def test_many_people_are_cut_short():
 
 def test_sets_of_clones_stand_beside_seeds_others_and_photographs():
     page = Page(render(several()))
-    rows = rows_of(page, "judge", "images", "precision images among photographs")
+    rows = rows_of(page, "judge", "images", "precision")
     assert [row[:2] for row in rows[:8:4]] == [["evaluator", "clones"], ["evaluator 1", "clones"]]
     shown = ["clones", "seeds, not attacked", "clones of others", "real photographs"]
     assert [row[1] for row in rows[:4]] == shown
@@ -349,6 +349,6 @@ def test_sets_of_clones_stand_beside_seeds_others_and_photographs():
         Page(render(judged.evaluation(alone))),
         "judge",
         "images",
-        "precision images among photographs",
+        "precision",
     )
     assert [row[1] for row in rows[:3]] == [shown[0], shown[1], shown[3]]
