@@ -132,6 +132,7 @@ def make_judges(
     roles: Protocol,
     target_params: Any,
     wanted: Wanted,
+    attacked: WorkDirectory | None = None,
 ) -> list[Judge]:
     """Makes a judge of each embedder, and of each evaluator.
 
@@ -142,6 +143,7 @@ def make_judges(
       target_params: Weights of the target.
       wanted: Who is asked; everybody's photographs, but for the test's, are enrolled with the
         embedders.
+      attacked: Where the target lies; by default with the evaluators.
 
     Returns:
       The judges, strangers first.
@@ -156,7 +158,7 @@ def make_judges(
     for name in wanted.evaluators:
         params = experiment.load_recognizer(workdir, name)
         judges.check_independent(name, params, target_params)
-        shares = shares_of(workdir, roles, name)
+        shares = shares_of(workdir, roles, name, attacked)
         made.append(judges.recognizer_judge(name, roles.classes[name], params, shares))
     return made
 
@@ -196,13 +198,19 @@ def strangers_of(judge: Judge, loaded: Faces, roles: Protocol) -> verification.I
     return verification.impostors(judge, real_photographs(loaded, roles, sample, test=True))
 
 
-def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:
+def shares_of(
+    workdir: WorkDirectory,
+    roles: Protocol,
+    evaluator: str,
+    attacked: WorkDirectory | None = None,
+) -> set[str]:
     """Tells what an evaluator has in common with the target.
 
     Args:
       workdir: The work directory.
       roles: Who is who.
       evaluator: Its name.
+      attacked: Where the target lies; by default with the evaluator.
 
     Returns:
       Of `judges.SHARES`; the architecture always, since there is but one here.
@@ -215,7 +223,7 @@ def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[st
     if any(set(target[name]) & set(other[name]) for name in both):
         common.add(judges.PHOTOGRAPHS)
     views = [
-        provenance.recognizer_facts(workdir, role).settings.augmentation
-        for role in (TARGET, evaluator)
+        provenance.recognizer_facts(home, role).settings.augmentation
+        for home, role in ((attacked or workdir, TARGET), (workdir, evaluator))
     ]
     return common | {judges.VIEWS} if views[0] == views[1] else common

@@ -14,6 +14,8 @@ from absl import flags, logging
 
 from experiments import console, devices, experiment
 from mia_jax.evidence import statistics
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import Protocol
 from mia_jax.recognizer import Params, RecognizerFacts, photographs, placement, training
 from mia_jax.recognizer.photographs import Photographs
 from mia_jax.runtime import checkpoints, records, sharding, storage
@@ -68,6 +70,24 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
     loaded, roles = experiment.open_experiment(workdir)
     if role not in roles.classes:
         raise UserError(f"--role={role} is no recognizer here: choose from {list(roles.classes)}")
+    learn(workdir, loaded, roles, role, how)
+
+
+def learn(
+    workdir: WorkDirectory, loaded: Faces, roles: Protocol, role: str, how: training.Settings
+) -> None:
+    """Trains and tests one recognizer of a protocol, unless it is there already.
+
+    Args:
+      workdir: Where to.
+      loaded: All faces.
+      roles: Who is who.
+      role: "target", or the name of an evaluator.
+      how: How to train.
+
+    Raises:
+      UserError: If the recognizer there was trained with other settings.
+    """
     home, names = workdir.recognizer(role), roles.classes[role]
     started_with = home / "settings.json"
     if started_with.exists() and records.read(started_with, training.Settings) != how:
