@@ -31,7 +31,7 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.faces.worlds import stand_ins
 from mia_jax.recognizer.training import Settings
-from mia_jax.runtime import records
+from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -84,7 +84,7 @@ def numbers(roles: Protocol) -> tuple[str, ...]:
 
 
 def make_worlds(
-    workdir: WorkDirectory,
+    games: WorkDirectory,
     loaded: Faces,
     plans: Mapping[int, Plan],
     asked: Sequence[str],
@@ -94,21 +94,20 @@ def make_worlds(
     """Trains and attacks all targets, or goes on where an interrupted run stopped.
 
     Args:
-      workdir: The work directory.
+      games: Where the games lie.
       loaded: All faces.
       plans: The plan of each seed.
       asked: The numbers of photographs.
       wanted: How to attack.
       how: How to train on all photographs.
     """
-    games, count = WorkDirectory(workdir.worlds), 0
+    count = 0
     total = sum(len(asked) * (1 + len(plan.protocol.targeted)) for plan in plans.values())
     for seed, plan in plans.items():
         home, roles = worlds.evaluators_of(games, seed), plan.protocol
         worlds.settle(home, plan)
         for role in roles.evaluators:
-            with experiment.timed(workdir, "game"):
-                train.learn(home, loaded, roles, role, how)
+            train.learn(home, loaded, roles, role, how)
         fit = attack.fitting(loaded, roles, wanted)
         for photographs in asked:
             few = worlds.with_photographs(plan, photographs)
@@ -120,8 +119,7 @@ def make_worlds(
                     *(count, total, seed, photographs),
                     f"without {person}" if person else "with everybody",
                 )
-                with experiment.timed(workdir, "game"):
-                    worlds.make(games, loaded, few, photographs, person, longer, wanted, fit)
+                worlds.make(games, loaded, few, photographs, person, longer, wanted, fit)
 
 
 def finished(
@@ -171,19 +169,22 @@ def main() -> None:
     plan = records.read(games.protocol, Plan)
     seeds = range(roles.seed, roles.seed + _SEEDS.value)
     plans = {seed: worlds.plan_of(plan, seed) for seed in seeds}
-    make_worlds(workdir, loaded, plans, asked, wanted, how)
+    make_worlds(games, loaded, plans, asked, wanted, how)
     if jax.process_index():
         return  # One process judges.
     attacked = attack.facts_of(wanted, roles.seed)
     if finished(workdir, plans, asked, panel.names(roles), attacked, how):
         logging.info("The game is judged already: %s", workdir.game)
         return
-    with experiment.timed(workdir, "game"):
+    with experiment.timed(games, "judge"):
         found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
     dataset = provenance.dataset_facts(games, loaded, roles)
     made_of = provenance.provenance()
     result = Games(found, by, ideals, how, attacked, dataset, made_of)
     records.write(workdir.game, result)
+    accounts = [storage.read_json(path) for path in games.root.rglob(workdir.seconds.name)]
+    spent = round(sum(sum(account.values()) for account in accounts), 2)
+    storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
     say(result)
     if again := page.stored(workdir):
         page.write(workdir, *again)

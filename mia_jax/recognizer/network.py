@@ -81,7 +81,7 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
 
 @functools.cache
 def _initialize(classes: int) -> Callable[..., Any]:
-    """Compiles once what draws weights, 4 s on CPU; op by op it would compile dozens of programs."""
+    """Compiles once what draws weights: 4 s on CPU, and dozens of programs op by op."""
     return jax.jit(Recognizer(classes).init)
 
 
