@@ -1,1 +1,1 @@
-"""Binaries: train, attack, evaluate, and reproduce, which runs all three."""
+"""Binaries: train, attack, evaluate, reproduce, which runs all three, game, and benchmark."""

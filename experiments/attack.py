@@ -6,6 +6,7 @@ On several devices and hosts each device does whole chunks of restarts, and each
 chunks of its own devices: see `mia_jax.runtime.workload` and `mia_jax.runtime.sharding`.
 """
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,8 @@ from absl import flags, logging
 from experiments import clones, console, experiment, identities, recipe
 from mia_jax.attack import Attack, Clones, check_model, invert, make_cases, seeds
 from mia_jax.evidence.results import AttackFacts
-from mia_jax.faces.protocol import TARGET
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer import placement
 from mia_jax.runtime import checkpoints, records, sharding, workload
 from mia_jax.runtime.errors import UserError
@@ -60,14 +62,9 @@ def on_chunks(
       From the targeted classes and the numbers of the first restarts, one for each item of work
       and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
     """
-
-    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
-        numbers = first + jnp.arange(_CHUNK.value)
-        return invert(shared[0], make_cases(jax.random.key(seed), target, numbers), shared[1])
-
-    compiled = sharding.item_by_item(mesh, chunk)
     weights = sharding.place(mesh, params, placement.split_classes)
-    shared = (weights, sharding.replicate(mesh, how))
+    shared = (weights, *sharding.replicate(mesh, (how, jax.random.key(seed))))
+    compiled = _chunks(mesh, _CHUNK.value)
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
         idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
@@ -75,6 +72,17 @@ def on_chunks(
         return compiled(shared, *[sharding.spread(mesh, item) for item in items])
 
     return run
+
+
+@functools.cache  # The same attack on other weights is not compiled again.
+def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
+    """Compiles the attack with so many restarts on each device."""
+
+    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
+        params, how, key = shared
+        return invert(params, make_cases(key, target, first + jnp.arange(restarts)), how)
+
+    return sharding.item_by_item(mesh, chunk)
 
 
 def check(
@@ -111,24 +119,85 @@ def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
     experiment.need_protocol(workdir)
     attacked = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    names, classes = identities.chosen(roles), roles.classes[TARGET]
-    facts = AttackFacts(
+    fit = fitting(loaded, roles, wanted)
+    make_clones(workdir, roles, attacked, identities.chosen(roles), wanted, fit)
+
+
+def fitting(
+    loaded: Faces, roles: Protocol, wanted: recipe.Recipe
+) -> Callable[[experiment.Trained, int], Attack]:
+    """Returns what fits the attack to unrelated faces: when it is needed first, and once.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+      wanted: How to attack.
+
+    Returns:
+      From a target and a targeted class, which are looked at before, to the attack.
+    """
+    fitted: list[Attack] = []
+
+    def fit(attacked: experiment.Trained, target: int) -> Attack:
+        if not fitted:
+            auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
+            check(wanted, attacked, auxiliary, target)
+            fitted.append(wanted.attack(attacked.architecture.logits, auxiliary))
+        return fitted[0]
+
+    return fit
+
+
+def facts_of(wanted: recipe.Recipe, seed: int) -> AttackFacts:
+    """Says how clones are made, as it is stored with them.
+
+    Args:
+      wanted: How to attack.
+      seed: The experiment's.
+
+    Returns:
+      The recipe, by the flags as they are now.
+    """
+    return AttackFacts(
         name=wanted.name,
         arguments=wanted.described(),
         restarts=_RESTARTS.value,
-        random_seed=roles.seed,
+        random_seed=seed,
         gradients_per_iteration=max(wanted.arguments["views_per_iteration"], 1),
         iterations=wanted.arguments["iterations"],
     )
+
+
+def make_clones(
+    workdir: WorkDirectory,
+    roles: Protocol,
+    attacked: experiment.Trained,
+    names: Sequence[str],
+    wanted: recipe.Recipe,
+    fit: Callable[[experiment.Trained, int], Attack],
+) -> None:
+    """Attacks people, or goes on where an interrupted run stopped.
+
+    Args:
+      workdir: Where to.
+      roles: Who is who.
+      attacked: The target.
+      names: Whom to attack, of the target's people.
+      wanted: How to attack.
+      fit: From `fitting`.
+
+    Raises:
+      UserError: If the model cannot be attacked, or clones of another recipe or of other weights
+        are in the way.
+    """
+    classes, facts = roles.classes[TARGET], facts_of(wanted, roles.seed)
     origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
     sizes = (_RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)
     missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
-        auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-        check(wanted, attacked, auxiliary, classes.index(missing[0].identity))
-        how = wanted.attack(attacked.architecture.logits, auxiliary)
+        how = fit(attacked, classes.index(missing[0].identity))
         run = on_chunks(mesh, attacked.params, how, roles.seed)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)

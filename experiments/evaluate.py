@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags, logging
 
-from experiments import console, drawing, exhibits, experiment, panel, provenance
-from mia_jax import report
+from experiments import console, drawing, exhibits, experiment, page, panel, provenance
 from mia_jax.attack import selection
 from mia_jax.evidence import agreement, evaluation, examination, results, significance, verdict
 from mia_jax.evidence.judges import Judge
@@ -153,8 +152,7 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
     for name, data in pictures.items():
         storage.write_bytes(workdir.figures / f"{name}.png", data)
     records.write(workdir.evaluation, result)
-    page = report.render(result, experiment.seconds(workdir), pictures)
-    storage.write_bytes(workdir.report, page.encode())
+    page.write(workdir, result, pictures)
     for name, found in result.judges.items():
         logging.info(
             "Rank-1 by the judge %s: clones %.3f (sets %.3f), un-attacked seeds %.3f, mean face "

@@ -138,6 +138,7 @@ def make_judges(
     roles: Protocol,
     target_params: Any,
     wanted: Wanted,
+    attacked: WorkDirectory | None = None,
 ) -> list[Judge]:
     """Makes a judge of each embedder, and of each evaluator.
 
@@ -148,6 +149,7 @@ def make_judges(
       target_params: Weights of the target.
       wanted: Who is asked; everybody's photographs, but for the test's, are enrolled with the
         embedders.
+      attacked: Where the target lies; by default with the evaluators.
 
     Returns:
       The judges, strangers first.
@@ -162,7 +164,7 @@ def make_judges(
     for name in wanted.evaluators:
         params, architecture = experiment.load_recognizer(workdir, name)
         judges.check_independent(name, params, target_params)
-        people, shares = roles.classes[name], shares_of(workdir, roles, name)
+        people, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
         made.append(judges.recognizer_judge(name, people, params, shares, architecture))
     return made
 
@@ -217,13 +219,19 @@ def gallery_of(judge: Judge, loaded: Faces, roles: Protocol) -> sets.Gallery:
     return sets.gallery(judge, real_photographs(loaded, roles, sample, test=False))
 
 
-def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[str]:
+def shares_of(
+    workdir: WorkDirectory,
+    roles: Protocol,
+    evaluator: str,
+    attacked: WorkDirectory | None = None,
+) -> set[str]:
     """Tells what an evaluator has in common with the target.
 
     Args:
       workdir: The work directory.
       roles: Who is who.
       evaluator: Its name.
+      attacked: Where the target lies; by default with the evaluator.
 
     Returns:
       Of `judges.SHARES`.
@@ -236,7 +244,8 @@ def shares_of(workdir: WorkDirectory, roles: Protocol, evaluator: str) -> set[st
     if any(set(target[name]) & set(other[name]) for name in both):
         common.add(judges.PHOTOGRAPHS)
     one, another = (
-        provenance.recognizer_facts(workdir, role).settings for role in (TARGET, evaluator)
+        provenance.recognizer_facts(home, role).settings
+        for home, role in ((attacked or workdir, TARGET), (workdir, evaluator))
     )
     if one.architecture == another.architecture:
         common.add(judges.ARCHITECTURE)

@@ -178,16 +178,21 @@ def complete(
             gradient_evaluations_per_restart=round(gradients / attack.restarts / len(verdicts), 1),
             device=jax.devices()[0].device_kind,
         ),
-        dataset=DatasetFacts(
-            name=records.read(workdir.protocol, experiment.Plan).faces.dataset,
-            credit=loaded.credit,
-            people=len(loaded.names),
-            photographs=len(loaded.images),
-            image_shape=tuple(loaded.images.shape[1:]),
-            auxiliary_people=len(roles.auxiliary),
-            auxiliary_photographs=sum(len(loaded.indices_of(name)) for name in roles.auxiliary),
-        ),
+        dataset=dataset_facts(workdir, loaded, roles),
         provenance=provenance(),
+    )
+
+
+def dataset_facts(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> DatasetFacts:
+    """Says what the faces of a work directory are."""
+    return DatasetFacts(
+        name=records.read(workdir.protocol, experiment.Plan).faces.dataset,
+        credit=loaded.credit,
+        people=len(loaded.names),
+        photographs=len(loaded.images),
+        image_shape=tuple(loaded.images.shape[1:]),
+        auxiliary_people=len(roles.auxiliary),
+        auxiliary_photographs=sum(len(loaded.indices_of(name)) for name in roles.auxiliary),
     )
 
 

@@ -14,7 +14,8 @@ from absl import flags, logging
 
 from experiments import console, devices, experiment, options
 from mia_jax.evidence import statistics
-from mia_jax.faces.protocol import TARGET
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer import Params, RecognizerFacts, photographs, placement, training
 from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.recognizer.photographs import Photographs
@@ -101,6 +102,24 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
       UserError: If the recognizer there was trained with other settings.
     """
     loaded, roles = experiment.open_experiment(workdir)
+    learn(workdir, loaded, roles, role, how)
+
+
+def learn(
+    workdir: WorkDirectory, loaded: Faces, roles: Protocol, role: str, how: training.Settings
+) -> None:
+    """Trains and tests one recognizer of a protocol, unless it is there already.
+
+    Args:
+      workdir: Where to.
+      loaded: All faces.
+      roles: Who is who.
+      role: "target", or the name of an evaluator.
+      how: How to train.
+
+    Raises:
+      UserError: If the recognizer there was trained with other settings.
+    """
     home, names = workdir.recognizer(role), roles.classes[role]
     started_with = home / "settings.json"
     if started_with.exists() and records.read(started_with, training.Settings) != how:

@@ -4,6 +4,7 @@ The middle of the story begins here: `training` fits this network to faces, and 
 it, or any other function of parameters and images.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -87,8 +88,13 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
       UserError: If the images are too small to be pooled four times.
     """
     check_side(image_shape)
-    initialize = jax.jit(Recognizer(classes).init)  # Op by op it would compile dozens of programs.
-    return initialize(key, jnp.zeros((1, *image_shape)))["params"]
+    return _initialize(classes)(key, jnp.zeros((1, *image_shape)))["params"]
+
+
+@functools.cache
+def _initialize(classes: int) -> Callable[..., Any]:
+    """Compiles once what draws weights: 4 s on CPU, and dozens of programs op by op."""
+    return jax.jit(Recognizer(classes).init)
 
 
 def plain(params: Params, images: jax.Array) -> jax.Array:

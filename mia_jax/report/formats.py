@@ -42,6 +42,16 @@ def interval(ends: Interval | None, digits: int = 3, as_percent: bool = False) -
     return "" if low == high else f"{low}{DASH}{high}{'%' if as_percent else ''}"
 
 
+def points(value: float) -> str:
+    """Write a difference of rates as "+12.5" or "−3.0", in percentage points."""
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points_interval(ends: Interval | None) -> str:
+    """Write an interval of a difference of rates as "−3.0 to +28.1"; nothing for None."""
+    return "" if ends is None else " to ".join(points(end) for end in ends)
+
+
 def count(value: float | None) -> str:
     """Write a number with separators, as "1,000,000"."""
     return DASH if value is None else f"{value:,}".removesuffix(".0")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jinja2
 
 from mia_jax.evidence import results
+from mia_jax.evidence.game import Games
 from mia_jax.evidence.results import (
     Evaluation,
     Judgement,
@@ -22,7 +23,7 @@ from mia_jax.evidence.results import (
     Verdict,
 )
 from mia_jax.evidence.verdict import stands_out
-from mia_jax.report import formats, sentences
+from mia_jax.report import formats, game, sentences
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
 _PICTURES = ("seed", "best_clones", "training_curves", "loss_traces")
@@ -87,7 +88,10 @@ def picture_names(evaluation: Evaluation) -> list[str]:
 
 
 def render(
-    evaluation: Evaluation, seconds: Mapping[str, float], pictures: Mapping[str, bytes]
+    evaluation: Evaluation,
+    seconds: Mapping[str, float],
+    pictures: Mapping[str, bytes],
+    games: Games | None = None,
 ) -> str:
     """Build the report.
 
@@ -96,6 +100,7 @@ def render(
         seconds: How long the stages took: "attack", "evaluate" and, for each recognizer,
             "train_<role>"; an en dash stands for one that is not there.
         pictures: PNG files by name: those of `picture_names`.
+        games: The leakage game; None if it was not played.
 
     Returns:
         The HTML text of the page.
@@ -126,6 +131,9 @@ def render(
         recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
         dash=formats.DASH,
+        games=games,
+        game_sentences=game.sentences(games) if games else [],
+        readings=game.READINGS_IN_WORDS,
     )
 
 
@@ -145,6 +153,8 @@ def _template() -> jinja2.Template:
         "interval": formats.interval,
         "number": formats.number,
         "percent": formats.percent,
+        "points": formats.points,
+        "points_interval": formats.points_interval,
         "photographs": formats.photographs,
         "position": formats.position,
         "setting": formats.setting,

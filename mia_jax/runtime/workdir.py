@@ -10,6 +10,8 @@ clones/<identity>.npz              the clones of one person
 clones/parts/                      restarts of a person whose attack is not yet done
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
+game.json                          what the leakage game found
+game/                              its worlds, a work directory each
 seconds.json                       how long each stage took
 """
 
@@ -23,7 +25,7 @@ from mia_jax.runtime.errors import UserError
 
 # File systems take 255 bytes; what is added, such as -000000-000099.npz, must fit as well.
 _LONGEST_NAME = 200
-_TAKEN = ("clones", "figures")
+_TAKEN = ("clones", "figures", "game")
 
 
 class WorkDirectory:
@@ -87,6 +89,16 @@ class WorkDirectory:
     def evaluation(self) -> pathlib.Path:
         """All figures of the evaluation."""
         return self.root / "evaluation.json"
+
+    @property
+    def game(self) -> pathlib.Path:
+        """All figures of the leakage game."""
+        return self.root / "game.json"
+
+    @property
+    def worlds(self) -> pathlib.Path:
+        """The worlds in which the leakage game is played."""
+        return self.root / "game"
 
     @property
     def figures(self) -> pathlib.Path:

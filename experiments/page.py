@@ -1,0 +1,48 @@
+"""The report's page, from what lies in the work directory."""
+
+from collections.abc import Mapping
+
+from experiments import experiment
+from mia_jax import report
+from mia_jax.evidence.game import Games
+from mia_jax.evidence.results import Evaluation
+from mia_jax.runtime import records, storage
+from mia_jax.runtime.errors import MissingError
+from mia_jax.runtime.workdir import WorkDirectory
+
+
+def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, bytes]) -> None:
+    """Writes the report of an evaluation, with the leakage game if it was played.
+
+    Args:
+      workdir: The work directory.
+      result: The evaluation.
+      pictures: PNG files by name.
+    """
+    games = records.read(workdir.game, Games) if workdir.game.exists() else None
+    page = report.render(result, experiment.seconds(workdir), pictures, games)
+    storage.write_bytes(workdir.report, page.encode())
+
+
+def stored(workdir: WorkDirectory) -> tuple[Evaluation, dict[str, bytes]] | None:
+    """Reads an evaluation and its pictures again.
+
+    Args:
+      workdir: The work directory.
+
+    Returns:
+      What `write` takes; None where nothing was evaluated.
+
+    Raises:
+      UserError: If it cannot be read, or a picture is missing.
+    """
+    if not workdir.evaluation.exists():
+        return None
+    result = records.read(workdir.evaluation, Evaluation)
+    paths = {name: workdir.figures / f"{name}.png" for name in report.picture_names(result)}
+    for path in paths.values():
+        if not path.exists():
+            raise MissingError(
+                f"{path} is missing: run python -m experiments.evaluate with the same --workdir"
+            )
+    return result, {name: path.read_bytes() for name, path in paths.items()}
