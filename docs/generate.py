@@ -17,6 +17,7 @@ from typing import Any
 import grimp
 
 from mia_jax.evidence import embedders, results, statistics
+from mia_jax.evidence.game import Games
 from mia_jax.evidence.pooling import Line, Pooled
 from mia_jax.evidence.results import Measure
 from mia_jax.runtime import records
@@ -34,6 +35,7 @@ LEVELS = {
     results.NAMED: "named by a relative only",
     results.NO_EVIDENCE: "no evidence",
 }
+READINGS = {"tenth": "set in the first tenth", "first": "set first"}
 DATA = {"orl": "ORL", "lfw": "LFW"}
 RECIPES = ("best", "paper")
 KINDS = {
@@ -218,6 +220,42 @@ def together() -> str:
     return table(("data, victim", "recipe", "p of each run"), rows)
 
 
+def game() -> str:
+    """Writes the leakage game: success with and without the person, by judge."""
+    found = records.read(RESULTS / "game.json", Games)
+    rows = []
+    for photographs, each in found.games.items():
+        for judge, readings in each.figures.items():
+            for reading, title in READINGS.items():
+                figures = readings[reading]
+                low, high = figures.advantage.exact
+                rows.append(
+                    [
+                        photographs,
+                        judge,
+                        title,
+                        number(figures.with_person, 2, interval=True),
+                        number(figures.nearest, 2, interval=True),
+                        number(figures.stand_in, 2),
+                        f"{figures.advantage.value:.2f} ({low:.2f} to {high:.2f})",
+                        f"{figures.advantage.p_value:.3f}",
+                        f"{figures.ideal:.2f}",
+                    ]
+                )
+    header = (
+        "photographs",
+        "judge",
+        "success",
+        "with the person",
+        "without: nearest class",
+        "without: stand-in",
+        "advantage",
+        "p",
+        "ideal world",
+    )
+    return table(header, rows)
+
+
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
@@ -314,6 +352,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "orl_people": lambda: by_person("orl"),
     "lfw_people": lambda: by_person("lfw"),
     "together": together,
+    "game": game,
     "origins": origins,
     "step": step,
     "peers": peers,
