@@ -14,7 +14,7 @@ from experiments import panel
 from mia_jax import faces, recognizer
 from mia_jax.evidence import embedders, judges
 from mia_jax.evidence.embedders import Embedder
-from mia_jax.recognizer import training
+from mia_jax.recognizer import resnet, training
 from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.runtime import checkpoints, records
 from mia_jax.runtime.errors import MissingError, UserError
@@ -100,7 +100,7 @@ def test_each_evaluator_is_a_judge_unless_it_is_the_target(workdir):
     ]
     assert [judges.ARCHITECTURE in judge.shares for judge in made] == [True, False]
     seen = [judge.features(LOADED.images[:2]).shape for judge in made]
-    assert seen == [(2, recognizer.UNITS), (2, 128)]
+    assert seen == [(2, recognizer.UNITS), (2, resnet.FEATURES)]
     with pytest.raises(UserError, match="the r has the same weights as the target"):
         panel.make_judges(workdir, LOADED, roles, params["r"], wanted)
 

@@ -61,6 +61,6 @@ RESNET = Architecture(
     logits=resnet.logits,
     features=resnet.features,
     dense=(resnet.LAST,),
-    dropped=(1, resnet.WIDTHS[-1]),
+    dropped=(1, resnet.FEATURES),
 )
 ARCHITECTURES: Mapping[Name, Architecture] = {"cnn": CNN, "resnet": RESNET}
