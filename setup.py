@@ -7,6 +7,7 @@ TEST = [
     "hypothesis>=6.100",
     "import-linter>=2.6",
     "mypy>=1.15",
+    "prdc>=0.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",

@@ -3,8 +3,8 @@
     python docs/generate.py
 
 A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each file in docs/results is
-an `evaluation.json` or what `experiments.benchmark --json` wrote, with its versions, commit and
-flags in it.
+what `experiments.pool`, `experiments.game` or `experiments.benchmark --json` wrote, with versions,
+commit and flags in it.
 """
 
 import functools
@@ -16,8 +16,9 @@ from typing import Any
 
 import grimp
 
-from mia_jax.evidence import embedders, results
-from mia_jax.evidence.results import Evaluation, Judgement, Measure, Rates
+from mia_jax.evidence import embedders, results, statistics
+from mia_jax.evidence.pooling import Line, Pooled
+from mia_jax.evidence.results import Measure
 from mia_jax.runtime import records
 
 DASH = "\N{EN DASH}"
@@ -27,18 +28,17 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md")
 ROOMS = ("report", "evidence", "attack", "recognizer", "faces", "runtime")
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
-WORDS = {
-    results.RECOGNIZABLE: "recognizable to strangers",
-    results.NAMED: "named by its relative only",
+EVALUATOR, RESIDUAL, DLIB = "evaluator", "resnet", embedders.DLIB
+LEVELS = {
+    results.RECOGNIZABLE: "recognizable",
+    results.NAMED: "named by a relative only",
     results.NO_EVIDENCE: "no evidence",
 }
-ORL = {"orl_best": "`best`", "orl_paper": "`paper`"}
-LFW = {"lfw_best": "`best`", "lfw_paper": "`paper`"}
-NOISE = {
-    "orl_best": "0, `best`",
-    "orl_paper": "0, `paper`",
-    "noise_best": "0.6, `best`",
-    "noise_paper": "0.6, `paper`",
+DATA = {"orl": "ORL", "lfw": "LFW"}
+RECIPES = ("best", "paper")
+KINDS = {
+    "seeds": "null: seeds of `{}`, not attacked",
+    "others": "null: clones of `{}` aimed at others",
 }
 
 
@@ -49,26 +49,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 @functools.cache
-def evaluation(name: str) -> Evaluation:
-    """Reads a run's evaluation."""
-    return records.read(RESULTS / f"{name}.json", Evaluation)
+def pooled(name: str) -> Pooled:
+    """Reads several runs as one."""
+    return records.read(RESULTS / f"{name}.json", Pooled)
 
 
 @functools.cache
 def benchmark(name: str) -> dict[str, Any]:
     """Reads what the benchmark measured."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def evaluator(name: str) -> Judgement:
-    """Returns what the first evaluator of a run says."""
-    found = evaluation(name)
-    return next(each for judge, each in found.judges.items() if judge in found.recognizers)
-
-
-def stranger(name: str) -> Judgement:
-    """Returns what dlib's face embedder says of a run."""
-    return evaluation(name).judges[embedders.DLIB]
 
 
 def number(measure: Measure | None, digits: int, interval: bool = False) -> str:
@@ -82,133 +71,178 @@ def number(measure: Measure | None, digits: int, interval: bool = False) -> str:
     return text
 
 
-def figures(name: str, pick: Callable[[Judgement], Rates]) -> list[str]:
-    """Writes what the evaluator and the stranger say of one group of images, and pixel measures."""
-    relative, strange = pick(evaluator(name)), pick(stranger(name))
-    return [
-        number(relative.rank1, 3, interval=True),
-        number(relative.mean_score, 3),
-        number(strange.rank1, 3, interval=True),
-        f"{strange.median_rank:g}",
-        number(relative.psnr, 1),
-        number(relative.ssim, 2),
-    ]
-
-
-FIGURES = (
-    "evaluator: rank-1",
-    "evaluator: score",
+HEADER = (
+    f"{EVALUATOR}: rank-1",
+    f"{RESIDUAL}: rank-1",
     "dlib: rank-1",
     "dlib: median rank",
+    "dlib, sets: rank-1",
+    "dlib, sets: median rank",
+    "faces found",
     "PSNR, dB",
-    "SSIM",
 )
 
 
-def accuracies(name: str) -> str:
-    """Writes how many test photographs the recognizers name right."""
-    return " / ".join(
-        f"{facts.test_accuracy:.3f} ({facts.test_accuracy_interval[0]:.3f}{DASH}"
-        f"{facts.test_accuracy_interval[1]:.3f})"
-        for facts in evaluation(name).recognizers.values()
+def figures(name: str, kind: str) -> list[str]:
+    """Writes what all judges say of one kind of image, and the pixel measure."""
+    judges = pooled(name).judges
+    relatives = [judges[judge].images[kind].rank1 for judge in (EVALUATOR, RESIDUAL)]
+    strange = judges[DLIB].images[kind]
+    return [
+        *(number(rank1, 2, interval=True) for rank1 in relatives),
+        number(strange.rank1, 2, interval=True),
+        f"{strange.median_rank:g}",
+        number(strange.set_rank1, 2, interval=True),
+        f"{strange.set_rank:g}",
+        number(strange.found, 2),
+        number(strange.psnr, 1),
+    ]
+
+
+def of_judges(prefix: str) -> str:
+    """Writes what the judges say of clones, of all that knows nobody, and of chance."""
+    names = {f"{prefix}_{recipe}": recipe for recipe in RECIPES}
+    rows = [[f"clones, `{recipe}`", *figures(name, "clones")] for name, recipe in names.items()]
+    for name, recipe in names.items():
+        rows += [[text.format(recipe), *figures(name, kind)] for kind, text in KINDS.items()]
+    first = next(iter(names))
+    rows.append(["null: the mean face", *figures(first, "mean_face")])
+    relative, residual, strange = (
+        pooled(first).judges[judge].classes for judge in (EVALUATOR, RESIDUAL, DLIB)
     )
+    middle = f"{(strange + 1) / 2:g}"
+    guesses = [f"{1 / classes:.2f}" for classes in (relative, residual, strange, strange)]
+    rows.append(["chance", *guesses[:3], middle, guesses[3], middle, "", ""])
+    rows.append(["ceiling: real test photographs", *figures(first, "photographs")])
+    return table(("", *HEADER), rows)
 
 
-def against_controls(runs: dict[str, str]) -> str:
-    """Writes runs on the same recognizers, and what is reached without the person."""
-    rows = [
-        [f"clones, {title}", *figures(name, lambda judgement: judgement.mean)]
-        for name, title in runs.items()
-    ]
-    for name, title in runs.items():
-        seeds = figures(name, lambda judgement: judgement.controls.seeds)
-        others = figures(name, lambda judgement: judgement.controls.others or judgement.mean)
-        rows.append([f"null: seeds of {title}, not attacked", *seeds])
-        rows.append([f"null: clones of {title} aimed at others", *others])
-    first = next(iter(runs))
-    mean_face = figures(first, lambda judgement: judgement.controls.mean_face)
-    rows.append(["null: the mean face", *mean_face])
-    relative, strange = evaluator(first), stranger(first)
-    middle = (strange.classes + 1) / 2
-    guess = (f"{relative.chance.rank1:.3f}", "", f"{strange.chance.rank1:.3f}", f"{middle:g}")
-    rows.append([f"chance, of {relative.classes} / {strange.classes}", *guess, "", ""])
-    real = f"ceiling: {relative.ceiling_photographs} real test photographs"
-    rows.append([real, *figures(first, lambda judgement: judgement.ceiling)])
-    return table(("", *FIGURES), rows)
-
-
-def side_by_side(title: str, runs: dict[str, str]) -> str:
-    """Writes a line for each run, with the accuracy of its recognizers."""
-    rows = [
-        [text, accuracies(name), *figures(name, lambda judgement: judgement.mean)]
-        for name, text in runs.items()
-    ]
-    return table((title, "test accuracy, target / evaluator", *FIGURES), rows)
-
-
-def accuracy(runs: dict[str, str]) -> str:
-    """Writes the accuracy of recognizers alone."""
+def summary() -> str:
+    """Writes a line for each data set, victim and recipe: the judges side by side."""
     rows = []
-    for name, title in runs.items():
-        target = next(iter(evaluation(name).recognizers.values()))
-        photographs = f"{target.training_photographs} of {target.classes} people"
-        rows.append([title, photographs, *accuracies(name).split(" / ")])
-    return table(("data", "photographs that train the target", "target", "evaluator"), rows)
+    for prefix, title in DATA.items():
+        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
+            for recipe in RECIPES:
+                name = f"{prefix}{noise}_{recipe}"
+                strange = pooled(name).judges[DLIB]
+                levels = pooled(name).levels
+                found = figures(name, "clones")
+                shown = levels.get(results.RECOGNIZABLE, 0)
+                rows.append(
+                    [
+                        f"{title}, {victim}",
+                        f"`{recipe}`",
+                        *found[:6],
+                        f"{shown} of {strange.attacks}",
+                    ]
+                )
+    return table(("data, victim", "recipe", *HEADER[:6], "recognizable"), rows)
 
 
-def by_person(runs: dict[str, str]) -> str:
-    """Writes a line for each attacked person, the runs side by side."""
+def accuracy() -> str:
+    """Writes how many test photographs the recognizers name right, over all trainings."""
+    rows = []
+    for prefix, title in DATA.items():
+        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
+            runs = pooled(f"{prefix}{noise}_best").runs.values()
+            row = [f"{title}, {victim}"]
+            for role in ("target", EVALUATOR, RESIDUAL):
+                facts = [run.recognizers[role] for run in runs]
+                photographs = sum(each.test_photographs for each in facts)
+                hits = sum(each.test_accuracy * each.test_photographs for each in facts)
+                interval = statistics.wilson_interval(hits / photographs, photographs)
+                row.append(number(Measure(hits / photographs, interval), 3, interval=True))
+            rows.append(row)
+    return table(("data, victim", "target", EVALUATOR, RESIDUAL), rows)
 
-    def each(write: Callable[[str], str]) -> str:
-        return " / ".join(map(write, runs))
 
-    def row(person: str) -> list[str]:
-        def rank1(judge: Callable[[str], Judgement]) -> str:
-            return each(lambda name: number(judge(name).people[person].clones.rank1, 2))
+def acceptance() -> str:
+    """Writes the share of images that a judge accepts at 1% false accepts."""
+    kinds = {
+        "clones": "clones",
+        "sets": "sets of clones",
+        "seeds": "seeds",
+        "mean_face": "mean face",
+        "others": "clones of others",
+        "photographs": "real photographs",
+    }
+    rows = []
+    for prefix, title in DATA.items():
+        for recipe in RECIPES:
+            for judge, found in pooled(f"{prefix}_{recipe}").judges.items():
+                accepted = [f"{found.accepted[kind]:.2f}" for kind in kinds]
+                rows.append([f"{title}, `{recipe}`", judge, *accepted])
+    return table(("data, recipe", "judge", *kinds.values()), rows)
 
+
+def by_person(prefix: str) -> str:
+    """Writes a line for each attack of `best`, by the rank that the stranger gives to the set."""
+    lines = sorted(pooled(f"{prefix}_best").attacks, key=lambda line: line.set_rank[DLIB])
+
+    def row(line: Line) -> list[str]:
+        known = line.rank1.get(EVALUATOR)
         return [
-            person,
-            rank1(evaluator),
-            rank1(stranger),
-            each(lambda name: f"{stranger(name).people[person].clones.median_rank:g}"),
-            each(lambda name: str(stranger(name).people[person].set_rank)),
-            each(lambda name: number(evaluator(name).people[person].clones.psnr, 1)),
-            each(lambda name: WORDS[evaluation(name).verdict[person].level]),
+            f"{line.person}, {line.run}",
+            str(line.training_photographs),
+            "" if known is None else f"{known:.2f}",
+            f"{line.rank1[DLIB]:.2f}",
+            f"{line.median_rank[DLIB]:g}",
+            f"{line.set_rank[DLIB]:g}",
+            "" if line.p_value is None else f"{line.p_value:.3f}",
+            LEVELS[line.level],
         ]
 
     header = (
-        "person",
-        "evaluator: rank-1",
+        "person, run",
+        "training photographs",
+        f"{EVALUATOR}: rank-1",
         "dlib: rank-1",
         "dlib: median rank",
-        "dlib: rank of all clones together",
-        "PSNR, dB",
+        "dlib: rank of the set",
+        "p, corrected",
         "verdict",
     )
-    return table(header, map(row, evaluation(next(iter(runs))).verdict))
+    return table(header, map(row, lines))
+
+
+def together() -> str:
+    """Writes the tests over all people at once, run by run."""
+    rows = []
+    for prefix, title in DATA.items():
+        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
+            for recipe in RECIPES:
+                runs = pooled(f"{prefix}{noise}_{recipe}").runs.values()
+                values = [run.overall_p_value for run in runs]
+                written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
+                rows.append([f"{title}, {victim}", f"`{recipe}`", written])
+    return table(("data, victim", "recipe", "p of each run"), rows)
 
 
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
-    The first is the README's command.
+    A pooled file has several origins.
     """
-    common = evaluation("orl_best").provenance.flags
+    common = next(iter(pooled("orl_best").runs.values())).provenance.flags
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
         data = json.loads(path.read_text(encoding="utf-8"))
-        origin = data.get("provenance", data)
-        changed = {
-            name: value
-            for name, value in origin.get("flags", origin.get("settings")).items()
-            if value is not None and common.get(name) != value
-        }
-        tree = {True: "clean", False: "not clean", None: "unknown"}[origin["clean"]]
-        flags = " ".join(f"`--{name}={value}`" for name, value in changed.items())
-        versions = f"jax {origin['versions']['jax']}"
-        commit = f"`{(origin['commit'] or 'unknown')[:10]}`, {tree}"
-        rows.append([path.stem, commit, versions, flags or "the README's command"])
-    return table(("file", "commit, tree", "versions", "flags that differ"), rows)
+        parts = data.get("runs", {path.stem: data})
+        for name, part in parts.items():
+            origin = part.get("provenance", part)
+            changed = {
+                flag: value
+                for flag, value in origin.get("flags", origin.get("settings")).items()
+                if value is not None and common.get(flag) != value
+            }
+            tree = {True: "clean", False: "not clean", None: "unknown"}[origin["clean"]]
+            flags = " ".join(f"`--{flag}={value}`" for flag, value in changed.items())
+            versions = f"jax {origin['versions']['jax']}"
+            commit = f"`{(origin['commit'] or 'unknown')[:10]}`, {tree}"
+            rows.append(
+                [path.stem, name, commit, versions, flags or "as the first run of orl_best"]
+            )
+    return table(("file", "run", "commit, tree", "versions", "flags that differ"), rows)
 
 
 def step() -> str:
@@ -270,12 +304,16 @@ def modules() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "orl": lambda: against_controls(ORL),
-    "lfw": lambda: against_controls(LFW),
-    "people": lambda: by_person(ORL),
-    "noise": lambda: side_by_side("`--training_noise`, recipe", NOISE),
-    "accuracy": lambda: accuracy({"orl_best": "ORL", "lfw_best": "LFW"}),
-    "lfw_people": lambda: by_person(LFW),
+    "orl": lambda: of_judges("orl"),
+    "lfw": lambda: of_judges("lfw"),
+    "orl_noise": lambda: of_judges("orl_noise"),
+    "lfw_noise": lambda: of_judges("lfw_noise"),
+    "summary": summary,
+    "accuracy": accuracy,
+    "acceptance": acceptance,
+    "orl_people": lambda: by_person("orl"),
+    "lfw_people": lambda: by_person("lfw"),
+    "together": together,
     "origins": origins,
     "step": step,
     "peers": peers,

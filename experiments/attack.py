@@ -85,7 +85,9 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
     return sharding.item_by_item(mesh, chunk)
 
 
-def check(wanted: recipe.Recipe, params: Any, auxiliary: np.ndarray, target: int) -> None:
+def check(
+    wanted: recipe.Recipe, attacked: experiment.Trained, auxiliary: np.ndarray, target: int
+) -> None:
     """Looks at the target before compute is spent, and says what looks wrong."""
     if len(auxiliary) < seeds.SEED_IMAGES:
         logging.info(
@@ -95,8 +97,9 @@ def check(wanted: recipe.Recipe, params: Any, auxiliary: np.ndarray, target: int
             len(auxiliary),
             seeds.SEED_IMAGES,
         )
-    model, loss = recipe.PRECISIONS[wanted.precision], wanted.arguments["loss"]
-    seen = check_model(model, params, jnp.asarray(auxiliary[:8]), target, loss)
+    model = recipe.PRECISIONS[wanted.precision](attacked.architecture.logits)
+    loss = wanted.arguments["loss"]
+    seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:
         logging.warning("%s", warning)
@@ -114,13 +117,15 @@ def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
         recipe or of other weights are in the way.
     """
     experiment.need_protocol(workdir)
-    params = experiment.load_recognizer(workdir, TARGET)
+    attacked = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
     fit = fitting(loaded, roles, wanted)
-    make_clones(workdir, roles, params, identities.chosen(roles), wanted, fit)
+    make_clones(workdir, roles, attacked, identities.chosen(roles), wanted, fit)
 
 
-def fitting(loaded: Faces, roles: Protocol, wanted: recipe.Recipe) -> Callable[[Any, int], Attack]:
+def fitting(
+    loaded: Faces, roles: Protocol, wanted: recipe.Recipe
+) -> Callable[[experiment.Trained, int], Attack]:
     """Returns what fits the attack to unrelated faces: when it is needed first, and once.
 
     Args:
@@ -129,15 +134,16 @@ def fitting(loaded: Faces, roles: Protocol, wanted: recipe.Recipe) -> Callable[[
       wanted: How to attack.
 
     Returns:
-      From weights and a targeted class, which are looked at before, to the attack.
+      From a target and a class of it, which are looked at before, to the attack, which fits all
+      targets of this architecture.
     """
     fitted: list[Attack] = []
 
-    def fit(params: Any, target: int) -> Attack:
+    def fit(attacked: experiment.Trained, target: int) -> Attack:
         if not fitted:
             auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-            check(wanted, params, auxiliary, target)
-            fitted.append(wanted.attack(auxiliary))
+            check(wanted, attacked, auxiliary, target)
+            fitted.append(wanted.attack(attacked.architecture.logits, auxiliary))
         return fitted[0]
 
     return fit
@@ -166,17 +172,17 @@ def facts_of(wanted: recipe.Recipe, seed: int) -> AttackFacts:
 def make_clones(
     workdir: WorkDirectory,
     roles: Protocol,
-    params: Any,
+    attacked: experiment.Trained,
     names: Sequence[str],
     wanted: recipe.Recipe,
-    fit: Callable[[Any, int], Attack],
+    fit: Callable[[experiment.Trained, int], Attack],
 ) -> None:
     """Attacks people, or goes on where an interrupted run stopped.
 
     Args:
       workdir: Where to.
       roles: Who is who.
-      params: Weights of the target.
+      attacked: The target.
       names: Whom to attack, of the target's people.
       wanted: How to attack.
       fit: From `fitting`.
@@ -186,14 +192,14 @@ def make_clones(
         are in the way.
     """
     classes, facts = roles.classes[TARGET], facts_of(wanted, roles.seed)
-    origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(params))
+    origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
     sizes = (_RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)
     missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
-        how = fit(params, classes.index(missing[0].identity))
-        run = on_chunks(mesh, params, how, roles.seed)
+        how = fit(attacked, classes.index(missing[0].identity))
+        run = on_chunks(mesh, attacked.params, how, roles.seed)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(names) * _RESTARTS.value

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import experiment
+from experiments import exhibits, experiment
 from mia_jax import report
-from mia_jax.evidence import examination, scores
-from mia_jax.evidence.results import Evaluation, Judgement, Pick
+from mia_jax.evidence import evaluation, examination, scores
+from mia_jax.evidence.results import Evaluation, PersonFigures
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.report import curves, portraits, primitives
@@ -57,22 +57,25 @@ def draw(
         path = workdir.clones_of(name)
         clones = storage.map_array(path, "clones")
         photographs = experiment.photographs_of(loaded, name, roles.training[TARGET])
-        row.append(_portrait(name, lead, clones, photographs))
+        seed_images = storage.map_array(path, "seed")
+        others = exhibits.of_others(workdir, name, tuple(result.people), len(clones))
+        picks = lead.people[name]
+        row.append(_portrait(name, people[name], picks, clones, seed_images, others, photographs))
         seen = people[name].clones.opinion
         drawn[f"clones_{list(result.people).index(name)}"] = portraits.clone_grid(
             photographs[0], clones[:GRID], seen.score[:GRID], seen.rank[:GRID], name
         )
         traces[name] = held(storage.map_array(path, "loss_trace"))
         iterations = storage.map_array(path, "trace_iterations")
-        seeds.append(storage.map_array(path, "seed")[0])
+        seeds.append(seed_images[0])
     for place, judgement in enumerate(result.judges.values()):
-        others = judgement.controls.others
+        of_others = judgement.controls.others
         drawn[f"cmc_{place}"] = curves.cmc_curves(
             {name: judgement.people[name].clones.cmc for name in shown},
             mean=judgement.mean.cmc,
             seeds=judgement.controls.seeds.cmc,
             mean_face=judgement.controls.mean_face.cmc,
-            others=others.cmc if others else None,
+            others=of_others.cmc if of_others else None,
             ceiling=judgement.ceiling.cmc,
         )
     drawn["seed"] = portraits.seed_figure(np.stack(seeds))
@@ -84,17 +87,37 @@ def draw(
 
 
 def _portrait(
-    name: str, lead: Judgement, clones: np.ndarray, photographs: np.ndarray
+    name: str,
+    seen: examination.Examined,
+    picks: PersonFigures,
+    clones: np.ndarray,
+    seeds: np.ndarray,
+    others: np.ndarray,
+    photographs: np.ndarray,
 ) -> portraits.Portrait:
-    """Puts a person's best clone, the attacker's pick and the nearest photograph together."""
+    """Puts a person beside the clones and the controls that were picked, each in the same way."""
+    best = picks.best.restart
+    nearest = photographs[scores.nearest_photograph(np.asarray(clones[best]), photographs)]
+    return portraits.Portrait(
+        name=name,
+        photograph=photographs[0],
+        best=_clone(clones, seen.clones, best),
+        pick=_clone(clones, seen.clones, picks.attacker_pick.restart),
+        seed=_best(seeds, seen.seeds),
+        other=_best(others, seen.others) if seen.others else None,
+        nearest=nearest,
+    )
 
-    def clone(pick: Pick) -> portraits.Clone:
-        return portraits.Clone(clones[pick.restart], pick.score, pick.rank)
 
-    best = clone(lead.people[name].best)
-    nearest = photographs[scores.nearest_photograph(np.asarray(best.image), photographs)]
-    pick = clone(lead.people[name].attacker_pick)
-    return portraits.Portrait(name, photographs[0], best, pick, nearest)
+def _clone(images: np.ndarray, seen: examination.Seen, place: int) -> portraits.Clone:
+    """Returns one image with what the judge says of it."""
+    opinion = seen.opinion
+    return portraits.Clone(images[place], float(opinion.score[place]), int(opinion.rank[place]))
+
+
+def _best(images: np.ndarray, seen: examination.Seen) -> portraits.Clone:
+    """Returns the image that the judge ranks, then scores best."""
+    return _clone(images, seen, evaluation.best(seen.opinion))
 
 
 def _history(workdir: WorkDirectory, role: str) -> dict[str, np.ndarray]:

@@ -10,9 +10,8 @@ import jax
 from absl import flags, logging
 
 from experiments import console, drawing, exhibits, experiment, page, panel, provenance
-from mia_jax import recognizer
 from mia_jax.attack import selection
-from mia_jax.evidence import agreement, evaluation, examination, results, verdict
+from mia_jax.evidence import agreement, evaluation, examination, results, significance, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
@@ -46,16 +45,17 @@ def evaluate(workdir: WorkDirectory) -> None:
         recipes.
     """
     experiment.need_protocol(workdir)
-    params = experiment.load_recognizer(workdir, TARGET)
+    target = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
     wanted = panel.from_flags(loaded, roles)
     check_fail_on(wanted)
-    names = exhibits.attacked(workdir, roles, wanted.evaluators)
-    attack = exhibits.origin(workdir, names, checkpoints.digest(params)).attack
+    names, asked = attacked(workdir, roles)
+    wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
+    attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
     check_power(len(loaded.names), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
-        judges = panel.make_judges(workdir, loaded, roles, params, wanted)
-        seen = show(workdir, loaded, roles, names, params, judges)
+        judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
+        seen = show(workdir, loaded, roles, names, target, judges)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
@@ -65,12 +65,39 @@ def evaluate(workdir: WorkDirectory) -> None:
             for judge in judges
         }
         verdicts = verdict.verdicts(judges, seen, judgements)
+        strangers = [judge for judge in judges if judge.stranger]
+        overall = significance.overall_p_value(
+            strangers, [seen[judge.name] for judge in strangers], roles.seed
+        )
     result = provenance.complete(
-        *(workdir, loaded, roles, attack, judgements, verdicts, agreement.agreements(seen))
+        *(workdir, loaded, roles, attack, judgements, verdicts, overall),
+        agreement.agreements(seen),
     )
     logging.info("Drawing the figures")
     pictures = drawing.draw(workdir, loaded, roles, result, seen[judges[0].name])
     write(workdir, result, pictures)
+
+
+def attacked(workdir: WorkDirectory, roles: Protocol) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lists whose clones are judged, and by whom: the first judge knows them all.
+
+    Args:
+      workdir: The work directory.
+      roles: Who is who.
+
+    Returns:
+      The people, and those of the judges whom the flags ask for who know any of them.
+
+    Raises:
+      MissingError: If there are no clones.
+      UserError: If a flag names no judge.
+    """
+    asked = panel.names(roles)
+    names = exhibits.attacked(workdir, roles, panel.known(roles, asked[0]))
+    idle = [judge for judge in asked if not {*names} & {*panel.known(roles, judge)}]
+    for judge in idle:
+        logging.warning("The judge %s knows none of the people attacked: it is not asked", judge)
+    return names, tuple(judge for judge in asked if judge not in idle)
 
 
 def show(
@@ -78,7 +105,7 @@ def show(
     loaded: Faces,
     roles: Protocol,
     names: Sequence[str],
-    params: recognizer.Params,
+    target: experiment.Trained,
     judges: Sequence[Judge],
 ) -> dict[str, dict[str, examination.Examined]]:
     """Shows everybody's clones, and what to compare them with, to all judges.
@@ -88,22 +115,25 @@ def show(
       loaded: All faces.
       roles: Who is who.
       names: The attacked people.
-      params: Weights of the target.
+      target: The attacked recognizer.
       judges: Who is asked.
 
     Returns:
-      For each judge's name and attacked person, what was seen.
+      For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    target = functools.partial(jax.jit(recognizer.logits), params)
+    params, logits = target.params, target.architecture.logits
+    look = functools.partial(jax.jit(logits), params)
+    galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
     mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
     with console.progress(len(names), 0, "evaluate", "person") as bar:
         for name in names:
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
             place = roles.classes[TARGET].index(name)
-            robust = selection.robust_scores(recognizer.logits, params, shown.clones, place, key)
-            examined = examination.examine(name, shown, target, place, judges, robust)
+            robust = selection.robust_scores(logits, params, shown.clones, place, key)
+            asked = [judge for judge in judges if name in judge.people]
+            examined = examination.examine(name, shown, look, place, asked, robust, galleries)
             for judge, what in examined.items():
                 seen[judge][name] = what
             bar.update()
@@ -146,9 +176,7 @@ def finished(workdir: WorkDirectory) -> bool:
         return False
     result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
-    judges = panel.names(roles)
-    evaluators = [name for name in judges if name in roles.evaluators]
-    names = exhibits.attacked(workdir, roles, evaluators)
+    names, judges = attacked(workdir, roles)
     facts = provenance.all_recognizers(workdir, roles)
     return (
         tuple(result.people) == names
@@ -185,7 +213,7 @@ def check_power(people: int, attacked: int, restarts: int) -> None:
     Raises:
       UserError: If --fail_on=recognizable could not fail.
     """
-    if verdict.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
+    if significance.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
         return
     sentence = (
         f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "

@@ -1,6 +1,6 @@
 """What is put before the judges: whose clones, and what to compare these with."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
 
-def attacked(workdir: WorkDirectory, roles: Protocol, evaluators: Sequence[str]) -> tuple[str, ...]:
-    """Lists the identities that have clones and are known to every judge.
+def attacked(workdir: WorkDirectory, roles: Protocol, known: Container[str]) -> tuple[str, ...]:
+    """Lists the identities that have clones and are known to the first judge.
 
     Args:
       workdir: The work directory.
       roles: Who is who.
-      evaluators: The evaluators who judge; embedders know everybody.
+      known: Whom the judge knows who leads the report.
 
     Returns:
       Their names, the targeted ones first.
@@ -27,12 +27,11 @@ def attacked(workdir: WorkDirectory, roles: Protocol, evaluators: Sequence[str])
     Raises:
       MissingError: If there are none.
     """
-    known = set.intersection(*(set(roles.classes[name]) for name in (TARGET, *evaluators)))
     names = dict.fromkeys([*roles.targeted, *roles.classes[TARGET]])
     found = tuple(name for name in names if name in known and workdir.clones_of(name).exists())
     if not found:
         raise MissingError(
-            f"{workdir.clones} holds no clones of an identity that every judge knows: run "
+            f"{workdir.clones} holds no clones of an identity that the judge knows: run "
             "python -m experiments.attack with the same --workdir first"
         )
     return found
@@ -88,16 +87,32 @@ def gather(
     """
     path = workdir.clones_of(name)
     own = storage.map_array(path, "clones")
-    shares = examination.share_of_others(name, names, len(own))
-    others = [
-        storage.map_array(workdir.clones_of(other), "clones")[:count]
-        for other, count in shares.items()
-    ]
     return examination.Evidence(
         clones=own,
         seeds=storage.map_array(path, "seed"),
         mean_face=mean_face[None],
-        others=np.concatenate(others) if others else own[:0],
+        others=of_others(workdir, name, names, len(own)),
         training=experiment.photographs_of(loaded, name, roles.training[TARGET]),
         test=experiment.photographs_of(loaded, name, roles.test),
     )
+
+
+def of_others(workdir: WorkDirectory, name: str, names: Sequence[str], restarts: int) -> np.ndarray:
+    """Reads clones aimed at others, to compare a person's with.
+
+    Args:
+      workdir: The work directory.
+      name: The person.
+      names: All attacked people.
+      restarts: Clones of each.
+
+    Returns:
+      `[restarts, height, width, channels]`, of the people of `examination.share_of_others`; none
+      where nobody else was attacked.
+    """
+    shares = examination.share_of_others(name, names, restarts)
+    clones = {
+        other: storage.map_array(workdir.clones_of(other), "clones") for other in [*shares, name]
+    }
+    taken = [clones[other][:count] for other, count in shares.items()]
+    return np.concatenate([*taken, clones[name][:0]])

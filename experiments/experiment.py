@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from experiments import devices, options
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
 from mia_jax.faces.protocol import Protocol
+from mia_jax.recognizer.architectures import ARCHITECTURES, Architecture
 from mia_jax.runtime import checkpoints, records, sharding, storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -44,6 +45,18 @@ class Plan:
     division: options.DivisionOptions
     photographs: Mapping[str, int]
     protocol: Protocol
+
+
+class Trained(NamedTuple):
+    """A trained recognizer.
+
+    Attributes:
+      params: Its weights.
+      architecture: The functions that apply them.
+    """
+
+    params: recognizer.Params
+    architecture: Architecture
 
 
 @functools.cache  # The stages of `reproduce` share them.
@@ -205,7 +218,7 @@ def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndar
     return np.asarray(loaded.images[positions])
 
 
-def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
+def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
     """Reads a trained recognizer.
 
     Args:
@@ -213,7 +226,7 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
       role: "target", or the name of an evaluator.
 
     Returns:
-      Its weights.
+      Its weights, and the network that they are for.
 
     Raises:
       MissingError: If it is not trained yet.
@@ -226,10 +239,11 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> recognizer.Params:
             "with the same --workdir first"
         )
     about = records.read(home / "recognizer.json", recognizer.RecognizerFacts)
+    architecture = ARCHITECTURES[about.settings.architecture]
     like = jax.eval_shape(
-        lambda: recognizer.init(jax.random.key(0), about.classes, about.image_shape)
+        lambda: architecture.init(jax.random.key(0), about.classes, about.image_shape)
     )
-    return checkpoints.restore_checkpoint(home / "checkpoint", like)
+    return Trained(checkpoints.restore_checkpoint(home / "checkpoint", like), architecture)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def make_worlds(
     plans: Mapping[int, Plan],
     asked: Sequence[str],
     wanted: recipe.Recipe,
-    how: Settings,
+    how: Mapping[str, Settings],
 ) -> None:
     """Trains and attacks all targets, or goes on where an interrupted run stopped.
 
@@ -99,7 +99,7 @@ def make_worlds(
       plans: The plan of each seed.
       asked: The numbers of photographs.
       wanted: How to attack.
-      how: How to train on all photographs.
+      how: How to train each recognizer on all photographs.
     """
     count = 0
     total = sum(len(asked) * (1 + len(plan.protocol.targeted)) for plan in plans.values())
@@ -107,11 +107,11 @@ def make_worlds(
         home, roles = worlds.evaluators_of(games, seed), plan.protocol
         worlds.settle(home, plan)
         for role in roles.evaluators:
-            train.learn(home, loaded, roles, role, how)
+            train.learn(home, loaded, roles, role, how[role])
         fit = attack.fitting(loaded, roles, wanted)
         for photographs in asked:
             few = worlds.with_photographs(plan, photographs)
-            longer = worlds.as_long(how, roles, few.protocol)
+            longer = worlds.as_long(how[TARGET], roles, few.protocol)
             for person in (None, *roles.targeted):
                 count += 1
                 logging.info(
@@ -128,7 +128,7 @@ def finished(
     asked: Sequence[str],
     judges: Sequence[str],
     attacked: AttackFacts,
-    how: Settings,
+    how: Mapping[str, Settings],
 ) -> bool:
     """Tells whether `game.json` holds what is asked for now."""
     if not workdir.game.exists():
@@ -160,8 +160,8 @@ def main() -> None:
     if flags.FLAGS["identities"].present:
         raise UserError("--identities is not for the game: --targeted says how many people play")
     workdir = experiment.work_directory()
-    wanted, how = recipe.from_flags(), train.settings()
     games = WorkDirectory(workdir.worlds)
+    wanted, how = recipe.from_flags(), train.settings(games)
     loaded, roles = experiment.open_experiment(games)
     asked, judges = numbers(roles), panel.from_flags(loaded, roles)
     stand_ins(roles)
@@ -175,17 +175,15 @@ def main() -> None:
     attacked = attack.facts_of(wanted, roles.seed)
     if finished(workdir, plans, asked, panel.names(roles), attacked, how):
         logging.info("The game is judged already: %s", workdir.game)
-        return
-    with experiment.timed(games, "judge"):
-        found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
-    dataset = provenance.dataset_facts(games, loaded, roles)
-    made_of = provenance.provenance()
-    result = Games(found, by, ideals, how, attacked, dataset, made_of)
-    records.write(workdir.game, result)
-    accounts = [storage.read_json(path) for path in games.root.rglob(workdir.seconds.name)]
-    spent = round(sum(sum(account.values()) for account in accounts), 2)
-    storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
-    say(result)
+    else:
+        with experiment.timed(games, "judge"):
+            found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
+        accounts = [storage.read_json(path) for path in games.root.rglob(games.seconds.name)]
+        spent = round(sum(sum(account.values()) for account in accounts), 2)
+        storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
+        facts = (provenance.dataset_facts(games, loaded, roles), provenance.provenance())
+        records.write(workdir.game, Games(found, by, ideals, how, attacked, *facts))
+    say(records.read(workdir.game, Games))
     if again := page.stored(workdir):
         page.write(workdir, *again)
         logging.info("The report: %s", workdir.report)

@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import devices, experiment, provenance
-from mia_jax.evidence import embedders, judges, verification
+from mia_jax.evidence import embedders, judges, sets, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
 from mia_jax.faces import Faces, protocol
@@ -19,6 +19,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 EVALUATORS = "evaluators"  # All recognizers that were trained to judge.
 ENROLLED = 20  # Photographs of a person that an embedder is shown, at most.
 _STRANGERS = 100  # People whose photographs are put forward as somebody else, at most.
+_GALLERY = 1000  # People whose photographs are compared with clones of others, at most.
 
 _JUDGES = flags.DEFINE_list(
     "judges",
@@ -74,6 +75,11 @@ def names(roles: Protocol) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise UserError(f"the judges {', '.join(found)} need names of their own")
     return tuple(found)
+
+
+def known(roles: Protocol, judge: str) -> tuple[str, ...]:
+    """Returns which of the target's people a judge knows: an embedder all of them."""
+    return roles.classes[judge if judge in roles.evaluators else TARGET]
 
 
 def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
@@ -156,10 +162,10 @@ def make_judges(
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
-        params = experiment.load_recognizer(workdir, name)
+        params, architecture = experiment.load_recognizer(workdir, name)
         judges.check_independent(name, params, target_params)
-        shares = shares_of(workdir, roles, name, attacked)
-        made.append(judges.recognizer_judge(name, roles.classes[name], params, shares))
+        people, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
+        made.append(judges.recognizer_judge(name, people, params, shares, architecture))
     return made
 
 
@@ -198,6 +204,21 @@ def strangers_of(judge: Judge, loaded: Faces, roles: Protocol) -> verification.I
     return verification.impostors(judge, real_photographs(loaded, roles, sample, test=True))
 
 
+def gallery_of(judge: Judge, loaded: Faces, roles: Protocol) -> sets.Gallery:
+    """Shows a judge the photographs that are enrolled with embedders, of a sample of people.
+
+    Args:
+      judge: Who looks.
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      Their features, of everybody unless there are very many.
+    """
+    sample = protocol.shuffled(roles.seed, loaded.names, "gallery")[:_GALLERY]
+    return sets.gallery(judge, real_photographs(loaded, roles, sample, test=False))
+
+
 def shares_of(
     workdir: WorkDirectory,
     roles: Protocol,
@@ -213,17 +234,21 @@ def shares_of(
       attacked: Where the target lies; by default with the evaluator.
 
     Returns:
-      Of `judges.SHARES`; the architecture always, since there is but one here.
+      Of `judges.SHARES`.
     """
-    common = {judges.ARCHITECTURE}
+    common = set()
     target, other = (roles.training[role] for role in (TARGET, evaluator))
     both = target.keys() & other.keys()
     if both:
         common.add(judges.PEOPLE)
     if any(set(target[name]) & set(other[name]) for name in both):
         common.add(judges.PHOTOGRAPHS)
-    views = [
-        provenance.recognizer_facts(home, role).settings.augmentation
+    one, another = (
+        provenance.recognizer_facts(home, role).settings
         for home, role in ((attacked or workdir, TARGET), (workdir, evaluator))
-    ]
-    return common | {judges.VIEWS} if views[0] == views[1] else common
+    )
+    if one.architecture == another.architecture:
+        common.add(judges.ARCHITECTURE)
+    if one.augmentation == another.augmentation:
+        common.add(judges.VIEWS)
+    return common

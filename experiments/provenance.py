@@ -137,6 +137,7 @@ def complete(
     attack: AttackFacts,
     judgements: Mapping[str, Judgement],
     verdicts: Mapping[str, Verdict],
+    overall_p_value: float | None,
     agreement: tuple[Agreement, ...],
 ) -> Evaluation:
     """Adds to the judgements what was attacked, at what cost, on which faces.
@@ -148,6 +149,7 @@ def complete(
       attack: How the clones were made.
       judgements: What each judge says, by name.
       verdicts: What it comes to, by attacked person.
+      overall_p_value: The same over all of them.
       agreement: How the judges agree.
 
     Returns:
@@ -159,6 +161,7 @@ def complete(
     return Evaluation(
         judges=judgements,
         verdict=verdicts,
+        overall_p_value=overall_p_value,
         agreement=agreement,
         people={
             name: PersonFacts(

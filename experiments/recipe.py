@@ -12,6 +12,7 @@ from absl import flags
 
 from mia_jax import recognizer
 from mia_jax.attack import Attack, losses, recipes, seeds
+from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime.errors import UserError
 
 RECIPES: dict[str, Callable[..., Attack]] = {"paper": recipes.paper, "best": recipes.best}
@@ -30,9 +31,9 @@ SEEDS = {
     "noisy_mean": seeds.noisy_mean,
     "uniform_noise": seeds.uniform_noise,
 }
-PRECISIONS = {
-    "float32": recognizer.logits,
-    "bfloat16": recognizer.in_bfloat16(recognizer.logits),
+PRECISIONS: dict[str, Callable[[ApplyFn], ApplyFn]] = {
+    "float32": lambda apply_fn: apply_fn,
+    "bfloat16": recognizer.in_bfloat16,
 }
 
 _RECIPE = flags.DEFINE_enum(
@@ -126,9 +127,10 @@ class Recipe:
     arguments: Mapping[str, Any]
     precision: str
 
-    def attack(self, auxiliary: np.ndarray) -> Attack:
-        """Fits the attack to unrelated faces `[n, height, width, channels]` in [0, 1]."""
-        return RECIPES[self.name](PRECISIONS[self.precision], auxiliary, **self.arguments)
+    def attack(self, apply_fn: ApplyFn, auxiliary: np.ndarray) -> Attack:
+        """Fits the attack to a model and unrelated faces `[n, height, width, channels]`."""
+        model = PRECISIONS[self.precision](apply_fn)
+        return RECIPES[self.name](model, auxiliary, **self.arguments)
 
     def described(self) -> dict[str, str | float | None]:
         """Returns the arguments as plain values, to be stored with the clones."""

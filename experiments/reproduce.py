@@ -16,11 +16,11 @@ def main() -> None:
     """Trains the recognizers, attacks, and evaluates."""
     workdir = experiment.work_directory()
     wanted = recipe.from_flags()
-    how = train.settings()
+    how = train.settings(workdir)
     loaded, roles = experiment.open_experiment(workdir)
     evaluate.check_fail_on(panel.from_flags(loaded, roles))
     for role in roles.classes:
-        train.train(workdir, role, how)
+        train.train(workdir, role, how[role])
     attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.

@@ -12,11 +12,12 @@ import jax
 import tensorboardX
 from absl import flags, logging
 
-from experiments import console, devices, experiment
+from experiments import console, devices, experiment, options
 from mia_jax.evidence import statistics
 from mia_jax.faces import Faces
-from mia_jax.faces.protocol import Protocol
+from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer import Params, RecognizerFacts, photographs, placement, training
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.recognizer.photographs import Photographs
 from mia_jax.runtime import checkpoints, records, sharding, storage
 from mia_jax.runtime.errors import UserError
@@ -30,11 +31,22 @@ _NOISE = flags.DEFINE_float(
     "in [0, 1].",
     lower_bound=0.0,
 )
+_RESIDUAL = flags.DEFINE_list(
+    "residual",
+    [],
+    f"Recognizers that are small residual networks instead of the paper's: {TARGET}, or some of "
+    "--evaluators; whoever is of the same architecture is the easier fooled by the same noise.",
+)
 # Each is the field of `training.Settings` of that name: what it says, its bounds.
 _SETTINGS = {
     "learning_rate": ("Adam's rate in training.", 1e-8, None),
     "batch_size": ("Photographs in one step of training.", 1, None),
-    "dropout": ("Fraction of the units of L5 and L6 that a step of training leaves out.", 0, 0.95),
+    "dropout": (
+        "Fraction of the units of L5 and L6, or of a residual network's features, that a step of "
+        "training leaves out.",
+        0,
+        0.95,
+    ),
     "averaging": ("Part of the running mean of the weights that a step leaves.", 0, 0.9999),
     "max_epochs": ("Most epochs of training.", 1, None),
     "evaluate_every": ("Epochs between looks at the validation photographs.", 1, None),
@@ -48,11 +60,34 @@ for _name, (_help, _least, _most) in _SETTINGS.items():
     _define(_name, _default, _help, _least, _most)
 
 
-def settings() -> training.Settings:
-    """Returns the training settings that the flags ask for."""
+def settings(workdir: WorkDirectory) -> dict[str, training.Settings]:
+    """Returns the training settings that the flags ask for, before anything is computed.
+
+    Args:
+      workdir: The work directory.
+
+    Returns:
+      Those of the target and of each evaluator.
+
+    Raises:
+      UserError: If --residual names nobody of them.
+    """
+    plan = experiment.check_flags(workdir)
+    division = plan.division if plan else options.of_division()
+    names = [TARGET, *division.evaluators]
+    _check_names("residual", _RESIDUAL.value, names)
     augmentation = dataclasses.replace(training.AUGMENTATION, noise=_NOISE.value)
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in _SETTINGS}
-    return training.Settings(**values, augmentation=augmentation)
+    how = training.Settings(**values, augmentation=augmentation)
+    residual = dataclasses.replace(how, architecture="resnet")
+    return {role: residual if role in _RESIDUAL.value else how for role in names}
+
+
+def _check_names(flag: str, given: Sequence[str], names: Sequence[str]) -> None:
+    """Refuses who is no recognizer."""
+    for name in given:
+        if name not in names:
+            raise UserError(f"--{flag}={name} is no recognizer here: choose from {names}")
 
 
 def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
@@ -64,12 +99,9 @@ def train(workdir: WorkDirectory, role: str, how: training.Settings) -> None:
       how: How to train.
 
     Raises:
-      UserError: If the recognizer there was trained with other settings, or there is none of that
-        name.
+      UserError: If the recognizer there was trained with other settings.
     """
     loaded, roles = experiment.open_experiment(workdir)
-    if role not in roles.classes:
-        raise UserError(f"--role={role} is no recognizer here: choose from {list(roles.classes)}")
     learn(workdir, loaded, roles, role, how)
 
 
@@ -107,10 +139,11 @@ def learn(
         "Training the %s: %d people, %d photographs; %d for validation, %d for the test",
         *(role, len(names), len(train_on.indices), len(validation.indices), len(test.indices)),
     )
+    apply_fn = ARCHITECTURES[how.architecture].logits
     params, epochs = fit(workdir, role, how, roles.seed, train_on, validation)
     checkpoints.save_checkpoint(home / "checkpoint", params)
     if jax.process_index() == 0:
-        _, accuracy = training.measure(params, test)
+        _, accuracy = training.measure(params, test, apply_fn=apply_fn)
         interval = statistics.wilson_interval(accuracy, len(test.indices))
         facts = RecognizerFacts(
             role=role,
@@ -120,7 +153,7 @@ def learn(
             training_photographs=len(train_on.indices),
             validation_photographs=len(validation.indices),
             test_photographs=len(test.indices),
-            validation_accuracy=training.measure(params, validation)[1],
+            validation_accuracy=training.measure(params, validation, apply_fn=apply_fn)[1],
             test_accuracy=accuracy,
             test_accuracy_interval=interval,
             settings=how,
@@ -149,7 +182,8 @@ def fit(
     mesh = sharding.make_mesh(devices=devices.for_training(how.batch_size))
     batches = photographs.batches(train_on, how.batch_size, seed, mesh)
     _, *shape = train_on.images.shape
-    state, rows = training.start(first_key, int(train_on.labels.max()) + 1, shape), []
+    classes = int(train_on.labels.max()) + 1
+    state, rows = training.start(first_key, classes, shape, how.architecture), []
     for latest in checkpoints.steps_of(home / "training")[-1:]:
         state = checkpoints.restore_checkpoint(latest, state)
         table = storage.read_table(home / "metrics.csv")
@@ -182,9 +216,10 @@ def fit(
 def main(wanted: Sequence[str] | None) -> None:
     """Trains the recognizers of these names; all by default."""
     workdir = experiment.work_directory()
-    _, roles = experiment.open_experiment(workdir)
-    for role in wanted or roles.classes:
-        train(workdir, role, settings())
+    how = settings(workdir)
+    _check_names("role", wanted or (), list(how))
+    for role in wanted or how:
+        train(workdir, role, how[role])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ import numpy as np
 from absl import logging
 
 from experiments import attack, experiment, recipe, train
-from experiments.experiment import Plan
-from mia_jax import recognizer
+from experiments.experiment import Plan, Trained
 from mia_jax.attack import Attack
 from mia_jax.faces import Faces, make_protocol, worlds
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -27,8 +25,6 @@ from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
 ALL = "all"
-
-_logits = jax.jit(recognizer.logits)
 
 
 def plan_of(plan: Plan, seed: int) -> Plan:
@@ -105,25 +101,26 @@ def as_long(how: Settings, roles: Protocol, few: Protocol) -> Settings:
     )
 
 
-def nearest_class(params: Any, roles: Protocol, photographs: np.ndarray) -> str:
+def nearest_class(attacked: Trained, roles: Protocol, photographs: np.ndarray) -> str:
     """Finds whose class takes a person's photographs most for its own.
 
     Args:
-      params: Weights of the target without the person.
+      attacked: The target without the person.
       roles: Who is who there.
       photographs: `[n, height, width, channels]` in [0, 1]: those that train where the person does.
 
     Returns:
       The name of the class of highest mean logit; it may be the stand-in's.
     """
-    means = np.asarray(_logits(params, jnp.asarray(photographs))).mean(axis=0)
+    logits = jax.jit(attacked.architecture.logits)(attacked.params, jnp.asarray(photographs))
+    means = np.asarray(logits).mean(axis=0)
     place = sharding.from_first_process(np.array(means.argmax()))
     return roles.classes[TARGET][int(place)]
 
 
 def attacked_without(
     home: WorkDirectory, loaded: Faces, plan: Plan, person: str
-) -> tuple[Any, str, str]:
+) -> tuple[Trained, str, str]:
     """Says which classes are attacked where a person is not.
 
     Args:
@@ -133,12 +130,12 @@ def attacked_without(
       person: The person.
 
     Returns:
-      The target's weights, the nearest class and the stand-in's.
+      The target, the nearest class and the stand-in's.
     """
     roles = worlds.without(plan.protocol, person)
-    params = experiment.load_recognizer(home, TARGET)
+    attacked = experiment.load_recognizer(home, TARGET)
     own = experiment.photographs_of(loaded, person, plan.protocol.training[TARGET])
-    return params, nearest_class(params, roles, own), worlds.stand_ins(plan.protocol)[person]
+    return attacked, nearest_class(attacked, roles, own), worlds.stand_ins(plan.protocol)[person]
 
 
 def make(
@@ -149,7 +146,7 @@ def make(
     person: str | None,
     how: Settings,
     wanted: recipe.Recipe,
-    fit: Callable[[Any, int], Attack],
+    fit: Callable[[Trained, int], Attack],
 ) -> None:
     """Trains and attacks the target of one world; skips what is done.
 
@@ -169,9 +166,9 @@ def make(
     settle(home, own)
     train.learn(home, loaded, own.protocol, TARGET, how)
     if person:
-        params, *classes = attacked_without(home, loaded, plan, person)
+        attacked, *classes = attacked_without(home, loaded, plan, person)
         logging.info("Nearest to %s is %s; %s stands in", person, *classes)
         names = tuple(dict.fromkeys(classes))
     else:
-        params, names = experiment.load_recognizer(home, TARGET), own.protocol.targeted
-    attack.make_clones(home, own.protocol, params, names, wanted, fit)
+        attacked, names = experiment.load_recognizer(home, TARGET), own.protocol.targeted
+    attack.make_clones(home, own.protocol, attacked, names, wanted, fit)

@@ -8,6 +8,7 @@ from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
 from experiments import clones, identities, recipe
+from mia_jax import recognizer
 from mia_jax.faces import protocol
 from mia_jax.runtime import records, storage, workload
 from mia_jax.runtime.errors import UserError
@@ -280,7 +281,7 @@ class RecipeTest(parameterized.TestCase):
         self.assertEqual(described["precision"], "float32")
         self.assertEqual(float(wanted.arguments["loss"](np.array([9.0, 1.0]), 0)), -3.5)
         random = np.random.default_rng(0).uniform(size=(9, 32, 32, 1)).astype(np.float32)
-        attack = wanted.attack(random)
+        attack = wanted.attack(recognizer.logits, random)
         self.assertEqual(attack.stop.score, 0.9)
         self.assertEqual(attack.iterations, 60)
 

@@ -164,6 +164,9 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
     [
         ("train", ["--image_size=32"], "--image_size=32 contradicts"),
         ("train", ["--max_epochs=6", "--batch_size=9"], "trained with other settings"),
+        ("train", ["--residual=nobody"], "--residual=nobody is no recognizer here"),
+        ("train", [*TINY, "--residual=evaluator"], "trained with other settings"),
+        ("train", ["--role=nobody"], "--role=nobody is no recognizer here"),
         ("attack", ["--recipe=best", *ATTACK], "was made with recipe=paper"),
         ("attack", ["--identities=nobody", *ATTACK], "identity 'nobody' is not registered"),
         ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
@@ -296,7 +299,7 @@ def test_folder_with_broken_images(tmp_path):
 
 
 def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_path):
-    """The strongest recipe and the widest protocol, from end to end and once more."""
+    """The strongest recipe, widest protocol and both networks, from end to end and once more."""
     flags = (
         f"--workdir={tmp_path}",
         "--recipe=best",
@@ -304,6 +307,7 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
         "--waves=4",
         "--evaluators=first,second",
         "--evaluator_photographs=disjoint",
+        "--residual=target,second",
         "--judges=evaluators",
         *TINY,
         *ATTACK,
@@ -316,6 +320,13 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
     for judgement in result.judges.values():
         assert "photographs" not in judgement.shares
         assert "people" in judgement.shares
+    assert [facts.settings.architecture for facts in result.recognizers.values()] == [
+        "resnet",
+        "cnn",
+        "resnet",
+    ]
+    for name, judgement in result.judges.items():
+        assert ("architecture" in judgement.shares) == (name == "second")
     assert result.attack.name == "best"
     assert result.attack.arguments["components"] == 20
     roles = json.loads((tmp_path / "protocol.json").read_text())["protocol"]

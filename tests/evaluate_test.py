@@ -5,7 +5,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments import evaluate, panel
-from mia_jax.evidence import verdict
+from mia_jax.evidence import significance, verdict
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.runtime.errors import UserError
 
@@ -40,4 +40,4 @@ def test_a_check_that_could_not_fail_is_refused(fail_on):
 
 def test_what_is_called_enough_is_enough():
     for attacked in (1, 2, 5, 20):
-        assert verdict.least_p_value(attacked, 21, 7) <= verdict.LEVEL
+        assert significance.least_p_value(attacked, 21, 7) <= verdict.LEVEL

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from mia_jax.evidence import evaluation, statistics
+from mia_jax.evidence import evaluation, sets, statistics
 from mia_jax.evidence.examination import DisturbedRanks, Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.scores import Appearance, Opinion
@@ -22,21 +22,30 @@ def seen(logits, place=0, found=None):
     logits = np.asarray(logits, np.float32)
     score = scipy.special.softmax(logits, axis=1)[:, place]
     ramp = np.linspace(0.1, 0.2, len(logits))
+    together = logits.mean(axis=0)
+    set_rank = int(statistics.ranks(together[None], place)[0])
     return Seen(
         Appearance(score, 10 + ramp, ramp),
-        Opinion(statistics.ranks(logits, place), score, 5 + ramp, found, logits.mean(axis=0)),
+        Opinion(
+            *(statistics.ranks(logits, place), score, 5 + ramp, found, together, set_rank, logits)
+        ),
     )
 
 
 def examined(clones, place, others=None):
+    groups = {"clones": seen(clones, place), "seeds": seen(np.roll(clones, 1, 1), place)}
+    groups["test"] = seen(clones, place)
+    if others is not None:
+        groups["others"] = seen(others, place)
+    vectors = {group: each.opinion.vectors for group, each in groups.items()}
+    training = np.eye(3, dtype=np.float32)[[place]] + np.float32([[0], [0.5]])
     return Examined(
-        clones=seen(clones, place),
-        seeds=seen(np.roll(clones, 1, 1), place),
+        **{"others": None, **groups},
         mean_face=seen([[1, 0, 0]], place),
-        others=None if others is None else seen(others, place),
-        test=seen(clones, place),
         robust_score=np.arange(len(clones)),
         disturbed={"none": DisturbedRanks(np.array([1, 2]), np.array([1]))},
+        training=training,
+        set_measures=sets.compare(vectors, training, np.zeros((1, 3), np.float32)),
     )
 
 
@@ -53,11 +62,11 @@ def test_rates_by_hand():
 
 
 def test_no_interval_has_no_width():
-    """It was 1.000 (1.000-1.000) for 15 photographs."""
+    """It was 1.000 (1.000-1.000) for 15 photographs of 5 people."""
     people = [seen([[9, 0, 0]] * 3)] * 5
     row = evaluation.rates(people, 3, 0)
     assert row.rank1.value == 1
-    np.testing.assert_allclose(row.rank1.interval, [0.796, 1], atol=1e-3)
+    np.testing.assert_allclose(row.rank1.interval, [0.566, 1], atol=1e-3)
     for field in dataclasses.fields(row):
         interval = getattr(getattr(row, field.name), "interval", None)
         assert interval is None or interval[0] < interval[1], field.name
@@ -120,7 +129,7 @@ def test_sets_are_ranked_by_their_scores_together():
     people = {"a": examined([[0, 1, 0], [0, 1, 0], [9, 0, 0]], 0), "c": examined([[0, 5, 1]], 2)}
     found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
     assert found.people["a"].clones.median_rank > 1
-    assert (found.people["a"].set_rank, found.people["c"].set_rank) == (1, 2)
+    assert (found.people["a"].clones.set_rank, found.people["c"].clones.set_rank) == (1, 2)
     score = scipy.special.softmax([3, 2 / 3, 0])[0]
     assert found.people["a"].set_score == pytest.approx(score)
     assert found.sets.clones.rank1.value == 0.5

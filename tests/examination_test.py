@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from mia_jax.evidence import evaluation, examination, robustness, statistics
+from mia_jax.evidence import evaluation, examination, robustness, sets, statistics
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.verification import Impostors
 
@@ -43,6 +43,12 @@ def test_nobody_else_has_no_share():
     assert examination.share_of_others("a", ["a"], 5) == {}
 
 
+def galleries(*found):
+    """Everybody's photographs before these judges."""
+    shown = images(a=4, b=3)
+    return {judge.name: sets.gallery(judge, shown.items()) for judge in found}
+
+
 def images(**counts):
     rng = np.random.default_rng(0)
     return {name: rng.random((count, 8, 8, 1), np.float32) for name, count in counts.items()}
@@ -55,7 +61,13 @@ def test_examine_shows_each_group_to_the_target_and_to_every_judge():
     second = linear("second", ("c", "a", "d"), weights, sign=-1)
     shown = images(clones=5, seeds=4, mean_face=1, others=3, training=3, test=2)
     found = examination.examine(
-        "a", examination.Evidence(**shown), lambda b: 2 * project(b), 2, [first, second], np.ones(5)
+        "a",
+        examination.Evidence(**shown),
+        lambda b: 2 * project(b),
+        2,
+        [first, second],
+        np.ones(5),
+        galleries(first, second),
     )
     assert list(found) == ["first", "second"]
     flat = np.asarray(project(shown["clones"]))
@@ -77,7 +89,7 @@ def test_a_set_is_scored_by_the_mean_of_its_features():
     judge = linear("j", PEOPLE, weights)
     target = lambda b: judge.features(b)  # noqa: E731
     found = examination.examine(
-        "a", examination.Evidence(**shown), target, 0, [judge], np.ones(130)
+        "a", examination.Evidence(**shown), target, 0, [judge], np.ones(130), galleries(judge)
     )
     together = judge.features(shown["clones"]).mean(axis=0)
     np.testing.assert_allclose(found["j"].clones.opinion.together, together, rtol=1e-4)
@@ -88,7 +100,13 @@ def test_a_sample_of_the_clones_and_the_photographs_are_disturbed():
     shown = images(clones=robustness.SAMPLE + 5, seeds=2, mean_face=1, others=0, training=2, test=3)
     judge = linear("j", PEOPLE, weights)
     found = examination.examine(
-        "a", examination.Evidence(**shown), judge.features, 0, [judge], np.ones(15)
+        "a",
+        examination.Evidence(**shown),
+        judge.features,
+        0,
+        [judge],
+        np.ones(15),
+        galleries(judge),
     )["j"]
     assert list(found.disturbed) == list(robustness.DISTURBANCES)
     for kind, ranks in found.disturbed.items():
@@ -104,7 +122,13 @@ def test_a_sample_of_the_clones_and_the_photographs_are_disturbed():
 def test_examine_without_others():
     shown = images(clones=2, seeds=2, mean_face=1, others=0, training=2, test=1)
     found = examination.examine(
-        "b", examination.Evidence(**shown), lambda b: b[:, 0, :3, 0], 0, [SIMPLE], np.ones(2)
+        "b",
+        examination.Evidence(**shown),
+        lambda b: b[:, 0, :3, 0],
+        0,
+        [SIMPLE],
+        np.ones(2),
+        galleries(SIMPLE),
     )
     assert found["j"].others is None
     assert (
@@ -120,7 +144,13 @@ def test_the_plain_mean_face_is_its_own_control():
     shown = images(others=2, training=3, test=1)
     shown |= {"clones": noisy(3), "seeds": noisy(3), "mean_face": face}
     found = examination.examine(
-        "b", examination.Evidence(**shown), lambda b: b[:, 0, :3, 0], 0, [SIMPLE], np.ones(3)
+        "b",
+        examination.Evidence(**shown),
+        lambda b: b[:, 0, :3, 0],
+        0,
+        [SIMPLE],
+        np.ones(3),
+        galleries(SIMPLE),
     )
     controls = evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None, 0).controls
     assert controls.mean_face.psnr.value > controls.seeds.psnr.value

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import stage
 
-from experiments import exhibits, provenance
+from experiments import exhibits, panel, provenance
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import MissingError, UserError
@@ -27,14 +27,15 @@ def write_clones(workdir, name, recipe=RECIPE, weights="a"):
     storage.write_arrays(workdir.clones_of(name), {k: np.array(v) for k, v in arrays.items()})
 
 
-def test_who_is_attacked_is_known_to_every_judge(workdir):
-    with pytest.raises(MissingError, match=r"no clones of an identity that every judge knows"):
-        exhibits.attacked(workdir, stage.protocol(), ("r", "s"))
+def test_who_is_attacked_is_known_to_the_first_judge(workdir):
+    roles = stage.protocol()
+    with pytest.raises(MissingError, match=r"no clones of an identity that the judge knows"):
+        exhibits.attacked(workdir, roles, panel.known(roles, "dlib"))
     for name in ("eve", "bob", "ann"):
         write_clones(workdir, name)
-    assert exhibits.attacked(workdir, stage.protocol(), ("r", "s")) == ("ann",)
-    assert exhibits.attacked(workdir, stage.protocol(), ("r",)) == ("ann", "bob")
-    assert exhibits.attacked(workdir, stage.protocol(), ()) == ("ann", "bob", "eve")
+    assert exhibits.attacked(workdir, roles, panel.known(roles, "s")) == ("ann",)
+    assert exhibits.attacked(workdir, roles, panel.known(roles, "r")) == ("ann", "bob")
+    assert exhibits.attacked(workdir, roles, panel.known(roles, "dlib")) == ("ann", "bob", "eve")
 
 
 def test_the_recipe_of_the_clones_is_read(workdir):

@@ -9,6 +9,7 @@ from PIL import Image
 from mia_jax.report import curves, portraits, primitives
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+PURPLE, CYAN = (0.5, 0.0, 0.5), (0.0, 1.0, 1.0)
 
 
 def plain(color, height=16, width=16):
@@ -47,7 +48,8 @@ def histories(steps=30):
 def portrait(channels=3, **options):
     clone = portraits.Clone(plain(GREEN[:channels]), 0.8, 1)
     pick = portraits.Clone(plain(BLUE[:channels]), 0.1, 7)
-    return portraits.Portrait("s1", plain(RED[:channels]), clone, pick, **options)
+    seed, other = (portraits.Clone(plain(color[:channels]), 0.1, 9) for color in (PURPLE, CYAN))
+    return portraits.Portrait("s1", plain(RED[:channels]), clone, pick, seed, other, **options)
 
 
 ALL = {
@@ -136,8 +138,16 @@ def test_clone_grid_rejects_numbers_that_do_not_match(ranks, scores):
 
 def test_best_clones_puts_the_person_above_the_best_clone_above_the_pick():
     pixels = decoded(primitives.png(portraits.best_clones([portrait(nearest=plain((1, 1, 0)))])))
-    heights = [area(pixels, color)[1][0] for color in (RED, GREEN, BLUE, (1, 1, 0))]
+    heights = [area(pixels, color)[1][0] for color in (RED, GREEN, BLUE, PURPLE, CYAN, (1, 1, 0))]
     assert heights == sorted(heights)
+
+
+def test_best_clones_of_one_person_alone_have_no_clones_of_others():
+    with_others, alone = (
+        decoded(primitives.png(portraits.best_clones([each])))
+        for each in (portrait(), portrait()._replace(other=None))
+    )
+    assert alone.shape[0] < with_others.shape[0]
 
 
 @pytest.mark.parametrize("people", [1, 6, 7])

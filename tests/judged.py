@@ -26,6 +26,7 @@ def rates(rank1, classes=14, **changes):
         ssim=results.Measure(0.318 + 0.1 * rank1, None),
         feature_distance=results.Measure(7.194 + rank1, (7.0, 9.0)),
         median_rank=1.0 if rank1 > 0.5 else 4.5,
+        set_rank=1.0 if rank1 > 0.5 else 3.0,
         found=None,
         cmc=tuple(rank1 + (1 - rank1) * k / (classes - 1) for k in range(classes)),
     )
@@ -35,6 +36,29 @@ def rates(rank1, classes=14, **changes):
 def set_rates(rank1, classes=14):
     cmc = tuple(rank1 + (1 - rank1) * k / (classes - 1) for k in range(classes))
     return results.SetRates(measure(rank1), 1.0 if rank1 > 0.5 else 6.0, cmc)
+
+
+def set_measures(precision, **changes):
+    found = results.SetMeasures(
+        precision=precision,
+        recall=0.31 * precision,
+        density=1.7 * precision,
+        coverage=0.5 * precision,
+        diversity=3.21,
+        nearest_own=6.5 - precision,
+        nearest_stranger=6.02,
+        own_is_nearer=0.43 * precision,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def set_comparison(precision, others=True):
+    return results.SetComparison(
+        clones=set_measures(precision),
+        seeds=set_measures(0.04),
+        others=set_measures(0.07) if others else None,
+        photographs=set_measures(0.9, recall=None),
+    )
 
 
 def acceptance(rate, clones):
@@ -51,11 +75,12 @@ def person(rank1, exposure_rank, **changes):
     return results.PersonFigures(
         clones=rates(rank1),
         controls=controls(**changes),
+        photographs=rates(0.957),
         best=results.Pick(17, 0.9812, 1, 0.9954),
         attacker_pick=results.Pick(42, 0.4321, 1 if rank1 > 0.5 else 6, 0.9987),
         exposure_rank=exposure_rank,
-        set_rank=1 if rank1 > 0.5 else 3,
         set_score=0.77,
+        set_measures=set_comparison(0.8 * rank1),
     )
 
 
@@ -78,6 +103,8 @@ def judgement(low=0.31, middle=0.62, high=0.93, **changes):
             "blur": results.Disturbed(measure(0.2), measure(0.94)),
         },
         adversariality=6.54,
+        mean_set_measures=set_comparison(0.456),
+        frechet=results.FrechetDistances(12.3, 45.6, 7.8),
     )
     return dataclasses.replace(found, **changes)
 
@@ -119,6 +146,7 @@ def evaluation(*judgements, **changes):
     found = results.Evaluation(
         judges=judges,
         verdict={name: verdict() for name in names},
+        overall_p_value=None,
         agreement=tuple(
             results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
             for first, second in itertools.combinations(judges, 2)

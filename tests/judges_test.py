@@ -3,22 +3,25 @@
 import jax
 import numpy as np
 import pytest
+from drawn import weights
 
 from mia_jax import recognizer
 from mia_jax.evidence import judges
 from mia_jax.evidence.embedders import Embedder
+from mia_jax.recognizer.architectures import ARCHITECTURES, CNN
 from mia_jax.runtime.errors import UserError
 
 
-def test_a_recognizer_judges_by_its_logits_and_features():
-    params = recognizer.init(jax.random.key(0), 3, (16, 16, 1))
-    judge = judges.recognizer_judge("r", ("a", "b", "c"), params, ["people"])
+@pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_a_recognizer_judges_by_its_logits_and_features(model):
+    params = weights(model, 3, 16, 16, 1)
+    judge = judges.recognizer_judge("r", ("a", "b", "c"), params, ["people"], model)
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
     np.testing.assert_allclose(
-        judge.match(judge.features(images)), recognizer.logits(params, images), rtol=1e-4, atol=1e-5
+        judge.match(judge.features(images)), model.logits(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
-        judge.features(images), recognizer.features(params, images), rtol=1e-4, atol=1e-5
+        judge.features(images), model.features(params, images), rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
         judge.confidence(np.asarray(judge.match(judge.features(images)))).sum(axis=1), 1, rtol=1e-5
@@ -27,7 +30,7 @@ def test_a_recognizer_judges_by_its_logits_and_features():
 
 
 def test_judges_share_the_compiled_program_and_not_the_weights():
-    params = [recognizer.init(jax.random.key(i), 3, (16, 16, 1)) for i in range(2)]
+    params = [weights(CNN, 3, 16, 16, 1, seed=i) for i in range(2)]
     first, second = (judges.recognizer_judge("r", ("a", "b", "c"), p, []) for p in params)
     assert first.features.func is second.features.func
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
@@ -55,7 +58,7 @@ def test_an_embedder_knows_people_by_the_mean_of_their_photographs():
 
 
 def test_the_logits_of_mean_features_are_the_mean_logits():
-    params = recognizer.init(jax.random.key(0), 3, (16, 16, 1))
+    params = weights(CNN, 3, 16, 16, 1)
     judge = judges.recognizer_judge("r", ("a", "b", "c"), params, [])
     images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
     together = judge.match(np.asarray(judge.features(images)).mean(axis=0)[None])[0]

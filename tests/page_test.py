@@ -333,3 +333,22 @@ def test_many_people_are_cut_short():
     assert "p7 and 22 more" in sentences.summary(evaluation)[1]
     page = render(evaluation)
     assert page.count("<img ") == 25 and "20 most exposed of 30 people" in page
+
+
+def test_sets_of_clones_stand_beside_seeds_others_and_photographs():
+    page = Page(render(several()))
+    rows = rows_of(page, "judge", "images", "precision")
+    assert [row[:2] for row in rows[:8:4]] == [["evaluator", "clones"], ["evaluator 1", "clones"]]
+    shown = ["clones", "seeds, not attacked", "clones of others", "real photographs"]
+    assert [row[1] for row in rows[:4]] == shown
+    clones = ["45.6%", "14.1%", "0.78", "22.8%", "3.21", "6.04", "6.02", "19.6%", "12.30"]
+    assert rows[0][2:] == clones
+    assert (rows[2][-1], rows[3][3], rows[3][-1]) == ("–", "–", "7.80")
+    alone = judged.judgement(mean_set_measures=judged.set_comparison(0.5, others=False))
+    rows = rows_of(
+        Page(render(judged.evaluation(alone))),
+        "judge",
+        "images",
+        "precision",
+    )
+    assert [row[1] for row in rows[:3]] == [shown[0], shown[1], shown[3]]

@@ -2,19 +2,20 @@
 
 import dataclasses
 
-import jax
 import judged
 import numpy as np
 import pytest
 import stage
 from absl import flags
 from absl.testing import flagsaver
+from drawn import weights
 
 from experiments import panel
 from mia_jax import faces, recognizer
 from mia_jax.evidence import embedders, judges
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.recognizer import training
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.runtime import checkpoints, records
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -66,6 +67,7 @@ def write_facts(workdir, role, **settings):
         (False, {}, judges.SHARES),
         (True, {}, (judges.PEOPLE, judges.ARCHITECTURE, judges.VIEWS)),
         (False, {"learning_rate": 0.5}, judges.SHARES),
+        (True, {"architecture": "resnet"}, (judges.PEOPLE, judges.VIEWS)),
         (
             True,
             {"augmentation": dataclasses.replace(training.AUGMENTATION, noise=0.3)},
@@ -81,11 +83,13 @@ def test_what_an_evaluator_shares_with_the_target(workdir, disjoint, settings, s
 
 def test_each_evaluator_is_a_judge_unless_it_is_the_target(workdir):
     roles, params = stage.protocol(), {}
-    for i, role in enumerate(roles.classes):
+    for i, (role, kind) in enumerate(zip(roles.classes, ("cnn", "cnn", "resnet"), strict=True)):
         facts = dataclasses.replace(
-            judged.recognizer(role, len(roles.classes[role]), 0.9), image_shape=(16, 16, 1)
+            judged.recognizer(role, len(roles.classes[role]), 0.9),
+            image_shape=(16, 16, 1),
+            settings=training.Settings(architecture=kind),
         )
-        params[role] = recognizer.init(jax.random.key(i), facts.classes, facts.image_shape)
+        params[role] = weights(ARCHITECTURES[kind], facts.classes, 16, 16, 1, seed=i)
         checkpoints.save_checkpoint(workdir.recognizer(role) / "checkpoint", params[role])
         records.write(workdir.recognizer(role) / "recognizer.json", facts)
     wanted = panel.Wanted((), roles.evaluators)
@@ -94,6 +98,9 @@ def test_each_evaluator_is_a_judge_unless_it_is_the_target(workdir):
         ("r", roles.classes["r"]),
         ("s", roles.classes["s"]),
     ]
+    assert [judges.ARCHITECTURE in judge.shares for judge in made] == [True, False]
+    seen = [judge.features(LOADED.images[:2]).shape for judge in made]
+    assert seen == [(2, recognizer.UNITS), (2, 128)]
     with pytest.raises(UserError, match="the r has the same weights as the target"):
         panel.make_judges(workdir, LOADED, roles, params["r"], wanted)
 
@@ -173,3 +180,14 @@ def test_strangers_are_everybody_with_all_photographs(workdir):
     (judge,) = panel.make_judges(workdir, LOADED, stage.protocol(), None, wanted)
     found = panel.strangers_of(judge, LOADED, stage.protocol())
     assert (len(found.single), len(found.together)) == (30 * 4, 5 * 4)
+
+
+def test_the_gallery_is_everybody_without_a_test_photograph(workdir):
+    wanted = panel.Wanted((Embedder("e", flat),), ())
+    (judge,) = panel.make_judges(workdir, LOADED, stage.protocol(), None, wanted)
+    found = panel.gallery_of(judge, LOADED, stage.protocol())
+    assert {name: int(np.sum(found.people == name)) for name in NAMES} == {
+        name: 6 if name == "kim" else 5 for name in NAMES
+    }
+    own = flat(LOADED.images[LOADED.indices_of("bob")[:5]])
+    np.testing.assert_allclose(found.vectors[found.people == "bob"], own)

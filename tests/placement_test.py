@@ -2,7 +2,7 @@ import jax
 from absl.testing import absltest, parameterized
 from jax.sharding import PartitionSpec
 
-from mia_jax.recognizer import network, placement, training
+from mia_jax.recognizer import network, placement, resnet, training
 from mia_jax.runtime.sharding import CLASSES, ITEMS
 
 
@@ -16,8 +16,8 @@ def specs(tree, rule):
     return found
 
 
-def state():
-    return jax.eval_shape(lambda: training.start(jax.random.key(0), 3, (16, 16, 1)))
+def state(architecture="cnn"):
+    return jax.eval_shape(lambda: training.start(jax.random.key(0), 3, (16, 16, 1), architecture))
 
 
 class PlacementTest(parameterized.TestCase):
@@ -27,6 +27,12 @@ class PlacementTest(parameterized.TestCase):
             specs(params, placement.split_classes),
             {"L7/kernel": PartitionSpec(None, CLASSES), "L7/bias": PartitionSpec(CLASSES)},
         )
+
+    def test_a_residual_network_is_copied_but_for_very_many_classes(self):
+        self.assertEqual(specs(state("resnet"), placement.split_units(2)), {})
+        params = jax.eval_shape(lambda: resnet.init(jax.random.key(0), 3, (16, 16, 1)))
+        split = {"dense/kernel": PartitionSpec(None, CLASSES), "dense/bias": PartitionSpec(CLASSES)}
+        self.assertEqual(specs(params, placement.split_classes), split)
 
     @parameterized.parameters(1, 2, 8, 1024)
     def test_units_split_weights_moments_and_mean_alike(self, width):

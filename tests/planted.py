@@ -7,7 +7,7 @@ one direction for each person, orthogonal to all faces, by which it is fooled, a
 
 import numpy as np
 
-from mia_jax.evidence import agreement, evaluation, examination, verdict, verification
+from mia_jax.evidence import agreement, evaluation, examination, sets, verdict, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import PHOTOGRAPHS, Judge, embedder_judge
 
@@ -63,6 +63,8 @@ def judged(clones, judges):
     """Runs the whole evidence on each person's clones; returns verdicts and judgements."""
     names, target = list(clones), relative()
     seen = {judge.name: {} for judge in judges}
+    known = [(each, photographs(each)) for each in NAMES]
+    galleries = {judge.name: sets.gallery(judge, known) for judge in judges}
     for place, name in enumerate(names):
         shares = examination.share_of_others(name, names, RESTARTS)
         others = [clones[other][:count] for other, count in shares.items()]
@@ -76,7 +78,7 @@ def judged(clones, judges):
         )
         robust = np.zeros(RESTARTS)
         logits = lambda batch: target.match(target.features(batch))  # noqa: E731
-        found = examination.examine(name, shown, logits, place, judges, robust)
+        found = examination.examine(name, shown, logits, place, judges, robust, galleries)
         for judge, what in found.items():
             seen[judge][name] = what
     real = [(each, photographs(each, seed=2)) for each in NAMES]

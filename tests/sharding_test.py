@@ -1,5 +1,6 @@
 """Eight devices are simulated in a process of their own, as JAX counts its devices only once."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -21,7 +22,8 @@ from streamed import Streamed
 from mia_jax import recognizer
 from mia_jax.attack import inversion, losses, objectives, spaces
 from mia_jax.attack.cases import make_cases
-from mia_jax.recognizer import network, photographs, placement, training
+from mia_jax.recognizer import photographs, placement, training
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.recognizer.views import ViewRange
 from mia_jax.runtime import sharding
 from mia_jax.runtime.errors import UserError
@@ -32,10 +34,10 @@ SHAPE, CLASSES, CHUNK, DEVICES = (16, 16, 1), 32, 2, 8
 TRAINING = training.Settings(batch_size=16, augmentation=ViewRange(brightness=0.1, noise=0.3))
 
 
-def weights(classes=CLASSES):
+def weights(classes=CLASSES, architecture="cnn"):
     """Draws a recognizer without compiling anything."""
-    random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: recognizer.init(jax.random.key(0), classes, SHAPE))
+    random, init = np.random.default_rng(0), ARCHITECTURES[architecture].init
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), classes, SHAPE))
     return jax.tree.map(
         lambda leaf: np.float32(
             random.standard_normal(leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
@@ -175,9 +177,12 @@ def draw_photographs(count=20):
     return photographs.Photographs(images, random.permutation(count), labels)
 
 
-def started():
-    with mock.patch.object(network, "init", return_value=weights()):
-        return jax.tree.map(jnp.copy, training.start(jax.random.key(0), CLASSES, SHAPE))
+def started(architecture="cnn"):
+    drawn = weights(CLASSES, architecture)
+    model = ARCHITECTURES[architecture]._replace(init=lambda *_: drawn)
+    with mock.patch.dict(ARCHITECTURES, {architecture: model}):
+        state = training.start(jax.random.key(0), CLASSES, SHAPE, architecture)
+    return jax.tree.map(jnp.copy, state)
 
 
 def check_training():
@@ -230,6 +235,26 @@ def check_training():
     return found
 
 
+def check_residual():
+    """Takes two steps of a residual network on one device and on all."""
+    how, ends = dataclasses.replace(TRAINING, architecture="resnet"), []
+    for mesh in (sharding.make_mesh(devices=jax.devices()[:1]), sharding.make_mesh()):
+        batches = photographs.batches(draw_photographs(), how.batch_size, seed=3, mesh=mesh)
+        rule = placement.split_units(sharding.width(mesh))
+        state = sharding.place(mesh, started("resnet"), rule)
+        for step in range(2):
+            state, loss = training.train_step(
+                state, *batches.read(step), jax.random.key(4), how, mesh
+            )
+        whole = sharding.gather(mesh, state.params)
+        ends.append([np.asarray(leaf) for leaf in jax.tree.leaves((whole, loss))])
+    start = jax.tree.leaves(weights(CLASSES, "resnet"))
+    return {
+        "moved": min(float(np.abs(a - b).max()) for a, b in zip(ends[0], start, strict=False)),
+        "apart": max(float(np.quantile(np.abs(a - b), 0.99)) for a, b in zip(*ends, strict=True)),
+    }
+
+
 def message(function, *arguments):
     """Returns what a UserError says."""
     try:
@@ -268,6 +293,7 @@ def on_eight_devices():
         check_width,
         check_rows,
         check_training,
+        check_residual,
         check_refusals,
     )
     print(json.dumps({check.__name__: check() for check in checks}))
@@ -351,6 +377,11 @@ class EightDevicesTest(parameterized.TestCase):
         self.assertTrue(found["whole_on_three"])
         self.assertGreater(found["moved"], 2e-3)
         self.assertLess(found[name], 1e-4)
+
+    def test_training_of_a_residual_network_is_that_of_one_device(self):
+        found = results()["check_residual"]
+        self.assertGreater(found["moved"], 1e-3)
+        self.assertLess(found["apart"], 1e-4)
 
     def test_what_does_not_divide_is_one_sentence(self):
         said = results()["check_refusals"]

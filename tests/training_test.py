@@ -14,12 +14,14 @@ from streamed import Streamed
 
 from mia_jax import recognizer
 from mia_jax.recognizer import network, photographs, training
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.recognizer.photographs import Batches, Photographs
 from mia_jax.recognizer.training import Settings
 from mia_jax.recognizer.views import STILL, ViewRange
 from mia_jax.runtime import checkpoints, records, sharding
 
 SHAPE, CLASSES = (16, 16, 1), 3
+RESNET = ARCHITECTURES["resnet"]
 QUICK = Settings(
     learning_rate=3e-3,
     batch_size=6,
@@ -42,23 +44,26 @@ def separable(count, seed=0):
     return Photographs(images, np.arange(count), labels)
 
 
-def fresh():
+def fresh(architecture="cnn"):
     """The state before the first step, in buffers of its own, as `train_step` uses them up."""
-    return jax.tree.map(jnp.copy, drawn())
+    return jax.tree.map(jnp.copy, drawn(architecture))
 
 
 @functools.cache
-def drawn():
+def drawn(architecture):
     """The state before the first step; the weights from numpy, as `init` takes long to compile."""
-    random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), CLASSES, SHAPE))
+    random, model = np.random.default_rng(0), ARCHITECTURES[architecture]
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), CLASSES, SHAPE))
 
-    def draw(leaf):
+    def draw(path, leaf):
+        if "scale" in jax.tree_util.keystr(path):
+            return jnp.ones(leaf.shape)
         scale = np.sqrt(2 / np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 0
         return jnp.asarray(scale * random.standard_normal(leaf.shape), jnp.float32)
 
-    with mock.patch.object(network, "init", return_value=jax.tree.map(draw, shapes)) as init:
-        state = training.start(jax.random.key(0), CLASSES, SHAPE)
+    init = mock.Mock(return_value=jax.tree_util.tree_map_with_path(draw, shapes))
+    with mock.patch.dict(ARCHITECTURES, {architecture: model._replace(init=init)}):
+        state = training.start(jax.random.key(0), CLASSES, SHAPE, architecture)
     init.assert_called_once_with(jax.random.key(0), CLASSES, SHAPE)
     return state
 
@@ -219,6 +224,21 @@ class RoundsTest(parameterized.TestCase):
         measured = training.measure(state.average, validation)
         self.assertEqual(measured, (last.validation_loss, last.validation_accuracy))
         self.assertEqual(training.measure(state.average, separable(30, seed=2))[1], 1)
+
+    def test_a_residual_network_learns_and_goes_on_where_it_was_interrupted(self):
+        settings = dataclasses.replace(QUICK, architecture="resnet", max_epochs=4)
+        looks = list(self.run_rounds(fresh("resnet"), settings, separable(24)))
+        state, last = looks[-1]
+        self.assertGreater(last.validation_accuracy, 0.6)
+        self.assertLess(last.training_loss, looks[0][1].training_loss)
+        measured = training.measure(state.average, separable(6, seed=1), apply_fn=RESNET.logits)
+        self.assertEqual(measured, (last.validation_loss, last.validation_accuracy))
+        with tempfile.TemporaryDirectory() as root:
+            checkpoint = pathlib.Path(root) / "training"
+            checkpoints.save_checkpoint(checkpoint, looks[1][0])
+            restored = checkpoints.restore_checkpoint(checkpoint, fresh("resnet"))
+        resumed, _ = next(self.run_rounds(restored, settings, separable(24)))
+        self.assertTrue(trees_equal(resumed, looks[2][0]))
 
     @parameterized.named_parameters(
         # The loss and the accuracy of each look, then when the last progress was.

@@ -6,9 +6,8 @@ import judged as made_up
 import numpy as np
 import planted
 import pytest
-import scipy.stats
 
-from mia_jax.evidence import verdict
+from mia_jax.evidence import significance, verdict
 from mia_jax.evidence.results import Measure
 
 ATTACKED = planted.ATTACKED
@@ -55,17 +54,9 @@ def test_the_mean_face_is_no_evidence():
     assert levels(NOTHING) == ["none"] * len(ATTACKED)
 
 
-@pytest.mark.parametrize(
-    ("sets", "people", "restarts", "reached"),
-    [(4, 30, 20, True), (5, 21, 6, True), (5, 20, 6, False), (5, 40, 4, False), (1, 20, 6, True)],
-)
-def test_what_can_be_reached_at_best(sets, people, restarts, reached):
-    assert (verdict.least_p_value(sets, people, restarts) <= verdict.LEVEL) == reached
-
-
 def test_the_best_that_can_be_reached_is_reached_by_a_leak():
     found, *_ = planted.judged(LEAK, (planted.stranger(),))
-    least = verdict.least_p_value(len(LEAK), planted.PEOPLE, planted.RESTARTS)
+    least = significance.least_p_value(len(LEAK), planted.PEOPLE, planted.RESTARTS)
     assert min(each.p_value for each in found.values()) == pytest.approx(least)
 
 
@@ -117,37 +108,6 @@ def test_without_a_stranger_nobody_is_recognizable():
 def test_features_that_are_no_numbers_are_no_evidence():
     broken = planted.stranger()._replace(match=lambda v: np.full((len(v), planted.PEOPLE), np.nan))
     assert levels(LEAK, broken) == ["none"] * len(ATTACKED)
-
-
-def test_standardized_by_loops():
-    rng = np.random.default_rng(0)
-    clones, seeds = rng.normal(size=(2, 5, 9))
-    aims = np.array([3, 0, 8, 4, 1])
-    found = verdict.standardized(clones, seeds, aims)
-    excess = np.zeros((5, 9))
-    for i in range(5):
-        for g in range(9):
-            others = [clones[j, g] for j in range(5) if j != i and aims[j] != g]
-            excess[i, g] = clones[i, g] - np.mean(others)
-    for i in range(5):
-        for g in range(9):
-            rest = [excess[i, h] for h in range(9) if h not in (g, aims[i])]
-            expected = (excess[i, g] - np.mean(rest)) / np.std(rest, ddof=1)
-            assert found[i, g] == pytest.approx(expected)
-
-
-def test_chance_levels_of_the_test_of_sets_are_kept():
-    """P-values of sets that know nothing of their aim are uniform or larger."""
-    rng = np.random.default_rng(0)
-    p_values = []
-    for _ in range(300):
-        clones = rng.normal(size=(4, 25)) + 2 * rng.normal(size=25) + rng.normal(size=(4, 1))
-        aims = rng.permutation(25)[:4]
-        excess = verdict.standardized(clones, clones, aims)
-        own = np.arange(25) == aims[:, None]
-        p_values += [(1 + np.sum(excess[~own] >= x)) / (1 + np.sum(~own)) for x in excess[own]]
-    assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.01
-    assert np.mean(np.array(p_values) <= 0.05) < 0.07
 
 
 @pytest.mark.parametrize("control", ["seeds", "mean_face", "others"])

@@ -11,6 +11,7 @@ from mia_jax.evidence.judges import (
     recognizer_judge,
 )
 from mia_jax.evidence.results import Evaluation, Judgement, Measure, Rates, Verdict
+from mia_jax.evidence.sets import Gallery, gallery
 from mia_jax.evidence.verdict import verdicts
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Examined",
+    "Gallery",
     "Judge",
     "Judgement",
     "Measure",
@@ -28,6 +30,7 @@ __all__ = [
     "dlib_embedder",
     "embedder_judge",
     "examine",
+    "gallery",
     "judge_all",
     "own_embedder",
     "recognizer_judge",

@@ -6,7 +6,7 @@ is owed to that. In the story this stands beside `verdict`, which does not rest 
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,14 +23,18 @@ def agreements(seen: Views) -> tuple[Agreement, ...]:
     """Compares every two judges, clone by clone.
 
     Args:
-      seen: For each judge's name and attacked person, what the judge saw.
+      seen: For each judge's name and attacked person whom the judge knows, what the judge saw.
 
     Returns:
-      The agreement of each pair, in the order of the judges.
+      The agreement of each pair on those whom both know, in the order of the judges; none for a
+      pair without such people.
     """
-    named = {judge: _clone_ranks(people) == 1 for judge, people in seen.items()}
     found = []
-    for (first, yes), (second, also) in itertools.combinations(named.items(), 2):
+    for first, second in itertools.combinations(seen, 2):
+        common = [name for name in seen[first] if name in seen[second]]
+        if not common:
+            continue
+        yes, also = (_clone_ranks(seen[judge], common) == 1 for judge in (first, second))
         parts = (yes & also, yes & ~also, ~yes & also, ~yes & ~also)
         found.append(Agreement(first, second, *(float(part.mean()) for part in parts)))
     return tuple(found)
@@ -42,8 +46,8 @@ def adversariality(
     """Measures how much more than real photographs of others the strangers' rejects convince.
 
     Args:
-      judges: All judges.
-      seen: For each judge's name and attacked person, what the judge saw.
+      judges: All judges; a stranger knows everybody who is attacked.
+      seen: For each judge's name and attacked person whom the judge knows, what the judge saw.
       impostors: What each judge says of real photographs put forward as somebody else, by name.
 
     Returns:
@@ -54,30 +58,34 @@ def adversariality(
     Source: the contrast of natural and of attacked negatives of S.-T. Ho et al., "Revisiting model
       inversion evaluation", arXiv:2505.03519.
     """
-    strangers = [judge.name for judge in judges if judge.stranger]
-    rejected = [
-        _clone_scores(seen[name])
-        <= verification.threshold(impostors[name].single, verification.FALSE_ACCEPTS[0])
-        for name in strangers
-    ]
-    index: dict[str, float | None] = {}
-    for judge in judges:
-        named = impostors[judge.name].named
-        base = np.mean([named[judge.people.index(person)] for person in seen[judge.name]])
-        counted = np.all(rejected, axis=0) if rejected else np.zeros(1, bool)
-        if judge.stranger or not counted.any() or not base:
-            index[judge.name] = None
-        else:
-            accepted = _clone_ranks(seen[judge.name])[counted] == 1
-            index[judge.name] = float(accepted.mean() / base)
-    return index
+    bars = {
+        judge.name: verification.threshold(
+            impostors[judge.name].single, verification.FALSE_ACCEPTS[0]
+        )
+        for judge in judges
+        if judge.stranger
+    }
+
+    def index(judge: Judge) -> float | None:
+        known, named = seen[judge.name], impostors[judge.name].named
+        base = np.mean([named[judge.people.index(person)] for person in known])
+        if judge.stranger or not bars or not base:
+            return None
+        rejected = np.all(
+            [_clone_scores(seen[name], known) <= bar for name, bar in bars.items()], axis=0
+        )
+        if not rejected.any():
+            return None
+        return float(np.mean(_clone_ranks(known, known)[rejected] == 1) / base)
+
+    return {judge.name: index(judge) for judge in judges}
 
 
-def _clone_ranks(people: Mapping[str, Examined]) -> np.ndarray:
-    """Returns the ranks of all clones, `[people x restarts]`."""
-    return np.concatenate([person.clones.opinion.rank for person in people.values()])
+def _clone_ranks(people: Mapping[str, Examined], names: Iterable[str]) -> np.ndarray:
+    """Returns the ranks of all clones of these people, `[people x restarts]`."""
+    return np.concatenate([people[name].clones.opinion.rank for name in names])
 
 
-def _clone_scores(people: Mapping[str, Examined]) -> np.ndarray:
-    """Returns the scores of all clones, in the same order."""
-    return np.concatenate([person.clones.opinion.score for person in people.values()])
+def _clone_scores(people: Mapping[str, Examined], names: Iterable[str]) -> np.ndarray:
+    """Returns the scores of all clones of these people, in the same order."""
+    return np.concatenate([people[name].clones.opinion.score for name in names])

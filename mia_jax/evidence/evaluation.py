@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.evidence import statistics, verification
+from mia_jax.evidence import sets, statistics, verification
 from mia_jax.evidence.examination import Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import (
@@ -62,6 +62,7 @@ def rates(groups: Sequence[Seen], people: int, seed: int) -> Rates:
     return Rates(
         **{"found": None, **dict(zip(names, measures, strict=True))},
         median_rank=float(np.median(np.concatenate([group.opinion.rank for group in groups]))),
+        set_rank=float(np.median([group.opinion.set_rank for group in groups])),
         cmc=tuple(float(value) for value in np.mean(curves, axis=0)),
     )
 
@@ -77,7 +78,7 @@ def judge_all(
 
     Args:
       judge: The judge.
-      people: What the judge saw, by attacked person.
+      people: What the judge saw, by attacked person whom the judge knows.
       impostors: What the judge says of real photographs put forward as somebody else.
       adversariality: From `agreement.adversariality`.
       seed: Of the bootstrap.
@@ -102,11 +103,12 @@ def judge_all(
             name: PersonFigures(
                 clones=clones[name],
                 controls=controls([person], classes, seed),
-                best=_pick(person.clones, _best(person.clones.opinion)),
+                photographs=rates([person.test], classes, seed),
+                best=_pick(person.clones, best(person.clones.opinion)),
                 attacker_pick=_pick(person.clones, int(person.robust_score.argmax())),
                 exposure_rank=exposure[name],
-                set_rank=set_rank(person.clones.opinion, places[name]),
                 set_score=float(_set_scores(judge, person.clones.opinion)[places[name]]),
+                set_measures=person.set_measures,
             )
             for name, person in people.items()
         },
@@ -127,6 +129,14 @@ def judge_all(
             for kind in everybody[0].disturbed
         },
         adversariality=adversariality,
+        mean_set_measures=sets.mean([person.set_measures for person in everybody]),
+        frechet=sets.frechet(
+            {
+                group: [getattr(person, group).opinion.vectors for person in everybody]
+                for group in ("clones", "seeds", "test")
+            },
+            [person.training for person in everybody],
+        ),
     )
 
 
@@ -149,11 +159,6 @@ def controls(people: Sequence[Examined], classes: int, seed: int) -> Controls:
     )
 
 
-def set_rank(opinion: Opinion, place: int) -> int:
-    """Returns a person's rank for all images of a group taken together."""
-    return int(statistics.ranks(opinion.together[None], place)[0])
-
-
 def _set_scores(judge: Judge, opinion: Opinion) -> np.ndarray:
     """Returns what is reported of the scores of a group taken together, `[people]`."""
     return judge.confidence(opinion.together[None])[0]
@@ -163,12 +168,7 @@ def _sets(judge: Judge, people: Mapping[str, Examined]) -> Sets:
     """Summarizes the ranks of whole sets, over the people."""
 
     def of(group: str) -> SetRates:
-        rank = np.array(
-            [
-                set_rank(getattr(person, group).opinion, judge.people.index(name))
-                for name, person in people.items()
-            ]
-        )
+        rank = np.array([getattr(person, group).opinion.set_rank for person in people.values()])
         fraction = float(np.mean(rank == 1))
         return SetRates(
             rank1=Measure(fraction, statistics.wilson_interval(fraction, len(rank))),
@@ -218,8 +218,8 @@ def _rate(groups: Sequence[np.ndarray], seed: int) -> Measure:
     return measure
 
 
-def _best(opinion: Opinion) -> int:
-    """Returns the number of the clone of best rank, and of those the highest score."""
+def best(opinion: Opinion) -> int:
+    """Returns the number of the image of best rank, and of those the highest score."""
     return int(np.lexsort((-opinion.score, opinion.rank))[0])
 
 

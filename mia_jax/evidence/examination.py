@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.evidence import robustness, scores
+from mia_jax.evidence import robustness, scores, sets
 from mia_jax.evidence.judges import ImageFn, Judge
+from mia_jax.evidence.results import SetComparison
 from mia_jax.evidence.scores import Appearance, Opinion
+from mia_jax.evidence.sets import Gallery
 
 OTHERS = 10  # People whose clones are compared with another one.
 
@@ -63,6 +65,8 @@ class Examined(NamedTuple):
       robust_score: `[restarts]`: by this the attacker picks a clone.
       disturbed: By kind of disturbance, the ranks for a sample of the clones and for the test
         photographs.
+      training: `[n, features]`: the judge's features of the training photographs.
+      set_measures: How the groups lie among the person's photographs.
     """
 
     clones: Seen
@@ -72,6 +76,8 @@ class Examined(NamedTuple):
     test: Seen
     robust_score: np.ndarray
     disturbed: Mapping[str, DisturbedRanks]
+    training: np.ndarray
+    set_measures: SetComparison
 
 
 def share_of_others(name: str, names: Sequence[str], restarts: int) -> dict[str, int]:
@@ -104,6 +110,7 @@ def examine(
     target_class: int,
     judges: Iterable[Judge],
     robust_score: np.ndarray,
+    galleries: Mapping[str, Gallery],
 ) -> dict[str, Examined]:
     """Shows one person's images to the target and to every judge.
 
@@ -114,6 +121,8 @@ def examine(
       target_class: The person's class in it.
       judges: Who is asked.
       robust_score: `[restarts]`: by this the attacker picks a clone; see `attack.selection`.
+      galleries: For each judge's name, real photographs of other people; those of the person among
+        them are left out.
 
     Returns:
       For each judge's name, what was seen.
@@ -145,6 +154,14 @@ def examine(
                 robustness.DISTURBANCES, np.split(ranks, len(changed)), strict=True
             )
         }
-        return Examined(**{"others": None, **seen}, robust_score=robust_score, disturbed=disturbed)
+        vectors = {group: each.opinion.vectors for group, each in seen.items()}
+        strangers = galleries[judge.name].strangers_to(name)
+        return Examined(
+            **{"others": None, **seen},
+            robust_score=robust_score,
+            disturbed=disturbed,
+            training=real,
+            set_measures=sets.compare(vectors, real, strangers),
+        )
 
     return {judge.name: see(judge) for judge in judges}

@@ -15,9 +15,10 @@ import numpy as np
 import scipy.spatial.distance
 from jax.typing import ArrayLike
 
-from mia_jax import recognizer
 from mia_jax.evidence import statistics
 from mia_jax.evidence.embedders import Embedder
+from mia_jax.recognizer import Params
+from mia_jax.recognizer.architectures import CNN, ApplyFn, Architecture
 from mia_jax.runtime.errors import UserError
 
 PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS = "people", "photographs", "architecture", "training views"
@@ -27,7 +28,7 @@ _FAR = 1e6  # The distance to everybody of features that are not numbers.
 
 ImageFn = Callable[[jax.Array], ArrayLike]
 
-_features, _last_layer = jax.jit(recognizer.features), jax.jit(recognizer.last_layer)
+_compiled: Callable[[ApplyFn], ApplyFn] = functools.cache(jax.jit)  # Judges share the programs.
 
 
 class Judge(NamedTuple):
@@ -64,7 +65,11 @@ class Judge(NamedTuple):
 
 
 def recognizer_judge(
-    name: str, people: tuple[str, ...], params: recognizer.Params, shares: Iterable[str]
+    name: str,
+    people: tuple[str, ...],
+    params: Params,
+    shares: Iterable[str],
+    architecture: Architecture = CNN,
 ) -> Judge:
     """Makes a judge of a recognizer of this package.
 
@@ -73,6 +78,7 @@ def recognizer_judge(
       people: Whom it knows, in the order of its classes.
       params: Its weights.
       shares: What it has in common with the target, of `SHARES`.
+      architecture: Which network it is.
 
     Returns:
       The judge. The scores of several images together are the mean of their logits.
@@ -85,8 +91,8 @@ def recognizer_judge(
     return Judge(
         name=name,
         people=people,
-        features=functools.partial(_features, params),
-        match=functools.partial(_last_layer, params),
+        features=functools.partial(_compiled(architecture.features), params),
+        match=functools.partial(_compiled(architecture.last_layer), params),
         shares=_checked_shares(shares),
     )
 

@@ -16,11 +16,12 @@ Interval = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A mean, and how well the images at hand determine it.
+    """A mean, and how well the people at hand determine it.
 
     Attributes:
       value: The mean.
-      interval: Its 95% interval over the images; None where they cannot tell, as a single one.
+      interval: Its 95% interval over people, or over images where there is but one person; None
+        where they cannot tell, as a single one.
     """
 
     value: float
@@ -43,6 +44,8 @@ class Rates:
       ssim: To the same photograph, in [-1, 1].
       feature_distance: Mean Euclidean distance to the training photographs in the judge's features.
       median_rank: The person's median rank, 1 for the best.
+      set_rank: The person's rank for all images taken together, by the mean of their features; over
+        persons the median.
       found: Fraction of the images in which the judge finds a face; None for a judge who does not
         look for one.
       cmc: At k - 1, the fraction of the images for which the judge puts the person among the first
@@ -59,6 +62,7 @@ class Rates:
     ssim: Measure | None
     feature_distance: Measure | None
     median_rank: float
+    set_rank: float
     found: Measure | None
     cmc: tuple[float, ...]
 
@@ -93,6 +97,73 @@ class Sets:
     seeds: SetRates
     others: SetRates | None
     photographs: SetRates
+
+
+@dataclasses.dataclass(frozen=True)
+class SetMeasures:
+    """How a set of images lies among a person's photographs, in a judge's features.
+
+    The surroundings of an image reach to its k-th nearest neighbor in its own set, k = 5, or the
+    last where there are fewer. Distances are Euclidean. Of many images, 200 are measured. A value
+    is None where there are too few images or photographs, or features are not finite.
+
+    Attributes:
+      precision: Fraction of the images that lie in the surroundings of a photograph.
+      recall: Fraction of the photographs that lie in the surroundings of an image.
+      density: In how many surroundings of photographs an image lies, over k; 1 for the photographs
+        themselves.
+      coverage: Fraction of the photographs with an image in their surroundings.
+      diversity: Mean distance of two images.
+      nearest_own: Mean distance to the nearest of the person's training photographs.
+      nearest_stranger: Mean distance to the nearest photograph of anybody else in the data set.
+      own_is_nearer: Fraction of the images for which the former is less than the latter.
+    """
+
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
+    diversity: float | None
+    nearest_own: float | None
+    nearest_stranger: float | None
+    own_is_nearer: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SetComparison:
+    """A person's clones, and what to compare them with, among the person's photographs.
+
+    Attributes:
+      clones: The clones, against all photographs of the person that the target trained or was
+        tested on.
+      seeds: The images from which the attack started, against the same.
+      others: Clones aimed at other people, of several of them; None where nobody else was attacked.
+      photographs: The test photographs, against those that trained the target.
+    """
+
+    clones: SetMeasures
+    seeds: SetMeasures
+    others: SetMeasures | None
+    photographs: SetMeasures
+
+
+@dataclasses.dataclass(frozen=True)
+class FrechetDistances:
+    """Squared Fréchet distances, in a judge's features, to the training photographs.
+
+    The images of all attacked people are pooled, so that clones aimed at others would be the same
+    clones again: these are no null here. Only sets of the same size compare: clones and seeds.
+    A value is None where there are fewer than two images, or features are not finite.
+
+    Attributes:
+      clones: From the clones, 200 of a person at most.
+      seeds: From the images from which their attack started.
+      photographs: From the test photographs, which are fewer, and come out too far for that.
+    """
+
+    clones: float | None
+    seeds: float | None
+    photographs: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,20 +246,22 @@ class PersonFigures:
     Attributes:
       clones: All of them.
       controls: What to compare them with.
+      photographs: Real photographs of the person that trained nothing.
       best: The clone that the judge ranks, then scores best: it takes the judge to find it.
       attacker_pick: The clone that an attacker with the target alone would choose.
       exposure_rank: The person's place among all attacked, 1 for the highest rate.
-      set_rank: The person's rank for all clones taken together, by the mean of their features.
-      set_score: The judge's score of the person for them.
+      set_score: The judge's score of the person for all clones taken together.
+      set_measures: How they lie among the person's photographs.
     """
 
     clones: Rates
     controls: Controls
+    photographs: Rates
     best: Pick
     attacker_pick: Pick
     exposure_rank: int
-    set_rank: int
     set_score: float
+    set_measures: SetComparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +282,7 @@ class Judgement:
         makes it a stranger.
       classes: Among how many people the judge chooses.
       chance: What guessing among them reaches.
-      people: The figures of each attacked person, by name.
+      people: The figures of each attacked person whom the judge knows, by name.
       mean: Of the clones, over persons.
       controls: The same of the controls.
       ceiling: The judge on real photographs of the attacked people that trained nothing.
@@ -221,6 +294,8 @@ class Judgement:
       adversariality: How much more often the judge accepts clones that all strangers reject (rank 1
         here, below their thresholds for 1% there) than other people's real photographs; None for a
         stranger, and where one of the two has no case.
+      mean_set_measures: Of the people's `set_measures`, the mean of each over those who have it.
+      frechet: How far the clones of all are from the photographs of all, as distributions.
     """
 
     shares: tuple[str, ...]
@@ -236,6 +311,8 @@ class Judgement:
     verification: tuple[Acceptance, ...]
     robustness: Mapping[str, Disturbed]
     adversariality: float | None
+    mean_set_measures: SetComparison
+    frechet: FrechetDistances
 
 
 @dataclasses.dataclass(frozen=True)
@@ -385,6 +462,8 @@ class Evaluation:
     Attributes:
       judges: What each judge says, by name; the first leads the report.
       verdict: What it comes to for each attacked person, by name.
+      overall_p_value: Of the strangers' word over all people at once; None if no stranger was
+        asked, or one person is attacked.
       agreement: Every two judges, side by side.
       people: What is known of each attacked person without a judge, by name.
       recognizers: The recognizers by role, "target" first.
@@ -396,6 +475,7 @@ class Evaluation:
 
     judges: Mapping[str, Judgement]
     verdict: Mapping[str, Verdict]
+    overall_p_value: float | None
     agreement: tuple[Agreement, ...]
     people: Mapping[str, PersonFacts]
     recognizers: Mapping[str, RecognizerFacts]

@@ -16,6 +16,7 @@ import skimage.metrics
 from mia_jax.evidence import statistics
 from mia_jax.evidence.judges import ImageFn, Judge
 
+KEPT = 200  # Images of a group whose features are kept, at most.
 _BATCH = 100
 
 
@@ -44,6 +45,8 @@ class Opinion(NamedTuple):
       found: Whether the judge finds a face; None for a judge who does not say.
       together: `[people]`: the judge's scores of all images taken together, by the mean of their
         features.
+      set_rank: The person's rank by those.
+      vectors: `[min(n, KEPT), features]`: the judge's features of evenly spaced images.
     """
 
     rank: np.ndarray
@@ -51,6 +54,8 @@ class Opinion(NamedTuple):
     feature_distance: np.ndarray
     found: np.ndarray | None
     together: np.ndarray
+    set_rank: int
+    vectors: np.ndarray
 
 
 def appearance(
@@ -116,16 +121,20 @@ def opinion(judge: Judge, images: np.ndarray, name: str, real: np.ndarray) -> Op
     place, count = judge.people.index(name), len(images)
     rank, score, distance = np.zeros(count, int), np.zeros(count), np.zeros(count)
     total = np.zeros(real.shape[1])
+    kept, sample = [], np.linspace(0, count - 1, min(count, KEPT)).astype(int)
     for part, vectors in _in_batches(judge.features, images):
         scored = match(judge, vectors)
         rank[part] = statistics.ranks(scored, place)
         score[part] = judge.confidence(scored)[:, place]
         distance[part] = scipy.spatial.distance.cdist(vectors, real).mean(axis=1)
         total += vectors.sum(axis=0)
+        kept.append(vectors[sample[(part.start <= sample) & (sample < part.stop)] - part.start])
     found = None
     if judge.detect is not None:
         found = np.concatenate([part for _, part in _in_batches(judge.detect, images)])
-    return Opinion(rank, score, distance, found, match(judge, total / count))
+    together = match(judge, total / count)
+    set_rank = int(statistics.ranks(together[None], place)[0])
+    return Opinion(rank, score, distance, found, together, set_rank, np.concatenate(kept))
 
 
 def likeness(images: np.ndarray, photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -96,56 +96,90 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def measure(groups: Sequence[np.ndarray], rate: Sequence[bool], seed: int) -> list[Measure | None]:
-    """Averages figures within groups of images, then over the groups, with 95% intervals.
+    """Averages figures within people, then over the people, with 95% intervals.
 
-    The intervals are the bootstrap's, which resamples within each group only. Where all images of
-    each group are alike it has nothing to say, and would answer with an interval of no width: a
-    rate then gets Wilson's interval, of as many images as determine the mean of the groups' means;
-    any other figure gets none.
+    The unit is the person, since restarts of one attack resemble one another: with several people
+    the interval is the bootstrap's over people, each with all images; it says where the mean would
+    lie for other people. For one person alone it is the bootstrap's over images. Where all are
+    alike the bootstrap has nothing to say, and would answer with an interval of no width: a rate
+    then gets Wilson's interval, of as many people, or images of the one; any other figure gets
+    none.
 
     Args:
-      groups: `[n_i, figures]` each, one row for each image.
+      groups: `[n_i, figures]` for each person, one row for each image.
       rate: For each figure, whether it is 1 or 0 for an image, for yes and no.
       seed: Of the resampling.
 
     Returns:
       A measure for each figure; None where a value is not finite.
     """
-    means = np.mean([group.mean(axis=0) for group in groups], axis=0)
-    low, high = _bootstrap(groups, seed)
-    # The variance of the mean of means is that of a mean over this many images.
-    count = len(groups) ** 2 / sum(1 / len(group) for group in groups)
+    units = np.stack([group.mean(axis=0) for group in groups]) if len(groups) > 1 else groups[0]
+    ends = _bootstrap(units, seed)
     measures: list[Measure | None] = []
-    for mean, start, end, is_rate in zip(means, low, high, rate, strict=True):
-        interval: Interval | None = (float(start), float(end))
-        if start == end:
-            interval = wilson_interval(mean, count) if is_rate else None
+    for mean, (low, high), is_rate in zip(units.mean(axis=0), ends, rate, strict=True):
+        interval: Interval | None = (float(low), float(high))
+        if low == high:
+            interval = wilson_interval(mean, len(units)) if is_rate else None
         measures.append(Measure(float(mean), interval) if np.isfinite(mean) else None)
     return measures
 
 
-def _bootstrap(groups: Sequence[np.ndarray], seed: int) -> np.ndarray:
-    """Returns the ends of the percentile intervals of the mean of means, `[2, figures]`."""
-
-    def mean_of_means(*samples: np.ndarray, axis: int) -> np.ndarray:
-        return np.mean([np.mean(sample, axis=axis) for sample in samples], axis=0)
-
-    # Two equal images instead of one: scipy wants two, and resampling them changes nothing.
-    samples = [np.repeat(group, 2, axis=0) if len(group) == 1 else group for group in groups]
-    finite = np.all([np.isfinite(sample).all(axis=0) for sample in samples], axis=0)
-    varying = finite & np.any([sample.min(0) < sample.max(0) for sample in samples], axis=0)
-    ends = np.zeros((2, len(varying)))
+def _bootstrap(units: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the ends of the percentile intervals of the mean, `[figures, 2]`; 0, 0 for none."""
+    ends = np.zeros((units.shape[1], 2))
+    varying = np.isfinite(units).all(axis=0) & (units.min(axis=0) < units.max(axis=0))
     if varying.any():
         result = scipy.stats.bootstrap(
-            [sample[:, varying] for sample in samples],
-            mean_of_means,
-            axis=0,
-            vectorized=True,
+            (units[:, varying],),
+            np.mean,
             n_resamples=RESAMPLES,
             batch=100,
             confidence_level=CONFIDENCE,
             method="percentile",
             rng=np.random.default_rng(seed),
         )
-        ends[:, varying] = result.confidence_interval
+        ends[varying] = np.stack(result.confidence_interval, axis=1)
     return ends
+
+
+def crossed_measure(
+    values: Sequence[float], runs: Sequence[int], people: Sequence[str], rate: bool, seed: int
+) -> Measure | None:
+    """Averages one figure of attacks, with a 95% interval over people and trainings.
+
+    A person may be attacked in several runs, and a run attacks several people: both are resampled,
+    whole, each apart from the other, and an attack counts as often as the product of the two says.
+
+    Args:
+      values: `[attacks]`.
+      runs: `[attacks]`: the training of each.
+      people: `[attacks]`: the person of each.
+      rate: Whether values are 1 or 0, for yes and no: where all are the same, the interval is then
+        Wilson's, of as many people as there are; any other figure gets none.
+      seed: Of the resampling.
+
+    Returns:
+      The measure; None where a value is not finite.
+
+    Source: A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007.
+    """
+    numbers = np.asarray(values, np.float64)
+    if not np.isfinite(numbers).all():
+        return None
+    mean = float(numbers.mean())
+    _, run = np.unique(runs, return_inverse=True)
+    names, person = np.unique(people, return_inverse=True)
+    if numbers.min() == numbers.max():
+        return Measure(mean, wilson_interval(mean, len(names)) if rate else None)
+    rng = np.random.default_rng(seed)
+
+    def counts(places: np.ndarray) -> np.ndarray:
+        number = int(places.max()) + 1
+        return rng.multinomial(number, np.full(number, 1 / number), RESAMPLES)[:, places]
+
+    weights = counts(run) * counts(person)
+    drawn = weights.sum(axis=1) > 0  # A run and a person that never met may be drawn alone.
+    means = weights[drawn] @ numbers / weights[drawn].sum(axis=1)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Measure(mean, (float(low), float(high)))

@@ -1,5 +1,6 @@
-"""The paper's face recognizer and its training: what is attacked, and what judges."""
+"""Face recognizers, the paper's first, and their training: what is attacked, and what judges."""
 
+from mia_jax.recognizer.architectures import ARCHITECTURES, CNN, RESNET, Architecture
 from mia_jax.recognizer.network import (
     CHANNELS,
     CONVOLUTIONS,
@@ -21,11 +22,15 @@ from mia_jax.recognizer.network import (
 from mia_jax.recognizer.training import RecognizerFacts
 
 __all__ = [
+    "ARCHITECTURES",
     "CHANNELS",
+    "CNN",
     "CONVOLUTIONS",
     "KERNELS",
+    "RESNET",
     "SMALLEST_SIDE",
     "UNITS",
+    "Architecture",
     "Params",
     "Recognizer",
     "RecognizerFacts",

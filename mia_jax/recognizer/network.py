@@ -57,6 +57,22 @@ class Recognizer(nn.Module):
         return self.L7(features), features
 
 
+def check_side(image_shape: Sequence[int]) -> None:
+    """Refuses images that cannot be pooled four times.
+
+    Args:
+      image_shape: Height, width and channels.
+
+    Raises:
+      UserError: If height or width is below `SMALLEST_SIDE`.
+    """
+    if min(image_shape[:2]) < SMALLEST_SIDE:
+        raise UserError(
+            f"images of {image_shape[0]}x{image_shape[1]} pixels are too small for four 2x2 "
+            f"poolings: give at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
+        )
+
+
 def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
     """Draws fresh weights.
 
@@ -71,11 +87,7 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
     Raises:
       UserError: If the images are too small to be pooled four times.
     """
-    if min(image_shape[:2]) < SMALLEST_SIDE:
-        raise UserError(
-            f"images of {image_shape[0]}x{image_shape[1]} pixels are too small for four 2x2 "
-            f"poolings: give at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
-        )
+    check_side(image_shape)
     return _initialize(classes)(key, jnp.zeros((1, *image_shape)))["params"]
 
 

@@ -1,21 +1,24 @@
-"""How the paper's recognizer is divided over devices: rules for `sharding.place`.
+"""How a recognizer is divided over devices: rules for `sharding.place`.
 
 In training each device convolves its part of the batch, and holds its part of the fully connected
 layers (A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014): so
-the 20 MB of their gradients never travel, only the activations do. In the attack each device has a
-recognizer of its own; only a last layer with very many classes is split over several.
+the 20 MB of their gradients never travel, only the activations do. A residual network has no such
+layers: all of it is on every device. In the attack each device has a recognizer of its own; only a
+last layer with very many classes is split over several.
 """
 
 from collections.abc import Callable
 
 from jax.sharding import PartitionSpec
 
+from mia_jax.recognizer import resnet
 from mia_jax.recognizer.network import UNITS
 from mia_jax.runtime.sharding import CLASSES, ITEMS
 
 _BY_CLASSES = {
-    ("L7", "kernel"): PartitionSpec(None, CLASSES),
-    ("L7", "bias"): PartitionSpec(CLASSES),
+    (layer, name): PartitionSpec(*dimensions)
+    for layer in ("L7", resnet.LAST)
+    for name, dimensions in (("kernel", (None, CLASSES)), ("bias", (CLASSES,)))
 }
 # L5 and L6 are divided by outputs, L7 by inputs: activations are put together before L5 and L6, and
 # the logits are added up.

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax.recognizer import network
+from mia_jax.recognizer import architectures, network
+from mia_jax.recognizer.architectures import ARCHITECTURES, ApplyFn
 from mia_jax.recognizer.photographs import Batches, Photographs
 from mia_jax.recognizer.views import ViewRange, random_view
 from mia_jax.runtime import sharding
@@ -42,12 +43,14 @@ class Settings:
     Attributes:
       learning_rate: Adam's.
       batch_size: Photographs in one step.
-      dropout: Probability with which training leaves out a unit of L5 or L6, in [0, 1).
+      dropout: Probability with which training leaves out a unit of L5 or L6, or a feature of a
+        residual network, in [0, 1).
       averaging: Part of the running mean of the weights that each step leaves, in [0, 1).
       max_epochs: Most epochs.
       evaluate_every: Epochs from one look at the validation photographs to the next.
       patience: Epochs without progress on them after which training ends.
       augmentation: Limits of the random views that training shows.
+      architecture: Which network, in `architectures.ARCHITECTURES`.
     """
 
     learning_rate: float = 1e-3
@@ -58,6 +61,7 @@ class Settings:
     evaluate_every: int = 10
     patience: int = 100
     augmentation: ViewRange = AUGMENTATION
+    architecture: architectures.Name = "cnn"
 
 
 class State(NamedTuple):
@@ -147,18 +151,24 @@ def keys(seed: int, role: str) -> tuple[jax.Array, jax.Array]:
     return first, drawn
 
 
-def start(key: jax.Array, classes: int, image_shape: Sequence[int]) -> State:
+def start(
+    key: jax.Array,
+    classes: int,
+    image_shape: Sequence[int],
+    architecture: architectures.Name = "cnn",
+) -> State:
     """Begins a training.
 
     Args:
       key: A typed `jax.random.key`, consumed: the initial weights.
       classes: Number of registered identities.
       image_shape: Height, width and channels of the photographs.
+      architecture: Which network, in `architectures.ARCHITECTURES`.
 
     Returns:
       The state before the first step.
     """
-    params = network.init(key, classes, image_shape)
+    params = ARCHITECTURES[architecture].init(key, classes, image_shape)
     return State(
         step=np.int32(0),
         params=params,
@@ -197,7 +207,9 @@ def train_step(
     """
     step = np.int32(int(state.step))
     views = _draw_views(key, step, images, settings.augmentation, mesh)
-    loss, gradient = _differentiate(state.params, views, labels, key, step, settings.dropout, mesh)
+    loss, gradient = _differentiate(
+        *(state.params, views, labels, key, step, settings.dropout, settings.architecture, mesh)
+    )
     params, optimizer, average = _update(
         (state.params, state.optimizer, state.average), gradient, settings
     )
@@ -221,7 +233,7 @@ def _draw_views(
     return sharding.divide_batch(mesh, draw)((), keys, images)
 
 
-@functools.partial(jax.jit, static_argnames=("dropout", "mesh"))
+@functools.partial(jax.jit, static_argnames=("dropout", "architecture", "mesh"))
 def _differentiate(
     params: Any,
     views: jax.Array,
@@ -229,19 +241,21 @@ def _differentiate(
     key: jax.Array,
     step: np.int32,
     dropout: float,
+    architecture: architectures.Name,
     mesh: jax.sharding.Mesh,
 ) -> tuple[jax.Array, Any]:
     """Returns the mean cross-entropy and its gradient with respect to the weights."""
-    factors = None
+    model, factors = ARCHITECTURES[architecture], None
     if dropout:
         _, dropout_key = jax.random.split(jax.random.fold_in(key, step))
-        kept = jax.random.bernoulli(dropout_key, 1 - dropout, (2, len(views), network.UNITS))
+        layers, units = model.dropped
+        kept = jax.random.bernoulli(dropout_key, 1 - dropout, (layers, len(views), units))
         factors = kept / (1 - dropout)
 
     def loss(params: Any) -> jax.Array:
-        kernels = {layer: params[layer] for layer in network.CONVOLUTIONS}
-        divided = sharding.divide_batch(mesh, network.convolve)(kernels, views)
-        logits, _ = network.classify(params, sharding.replicate(mesh, divided), factors)
+        kernels = {layer: params[layer] for layer in params if layer not in model.dense}
+        divided = sharding.divide_batch(mesh, model.convolve)(kernels, views)
+        logits, _ = model.classify(params, sharding.replicate(mesh, divided), factors)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     return jax.value_and_grad(loss)(params)
@@ -259,21 +273,29 @@ def _update(
     return params, optimizer, average
 
 
-@jax.jit
-def _measure(params: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames="apply_fn")
+def _measure(
+    apply_fn: ApplyFn, params: Any, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Returns the losses `[n]` and whether each photograph is recognized `[n]`."""
-    logits = network.logits(params, images)
+    logits = apply_fn(params, images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses, jnp.argmax(logits, -1) == labels
 
 
-def measure(params: Any, photographs: Photographs, batch_size: int = 256) -> tuple[float, float]:
+def measure(
+    params: Any,
+    photographs: Photographs,
+    batch_size: int = 256,
+    apply_fn: ApplyFn = network.logits,
+) -> tuple[float, float]:
     """Measures a recognizer on photographs.
 
     Args:
       params: Its weights.
       photographs: Which photographs, and their classes.
       batch_size: How many to read at once.
+      apply_fn: `(params, images [n, height, width, channels]) -> logits [n, classes]`.
 
     Returns:
       The mean cross-entropy, and the fraction recognized, in [0, 1].
@@ -282,7 +304,7 @@ def measure(params: Any, photographs: Photographs, batch_size: int = 256) -> tup
     for first in range(0, len(photographs.indices), batch_size):
         part = slice(first, first + batch_size)
         images = jnp.asarray(photographs.images[photographs.indices[part]])
-        loss, hit = _measure(params, images, jnp.asarray(photographs.labels[part]))
+        loss, hit = _measure(apply_fn, params, images, jnp.asarray(photographs.labels[part]))
         losses.append(np.asarray(loss))
         hits.append(np.asarray(hit))
     return float(np.concatenate(losses).mean()), float(np.concatenate(hits).mean())
@@ -348,6 +370,7 @@ def rounds(
     Yields:
       After each round, the state and what the validation photographs showed.
     """
+    apply_fn = ARCHITECTURES[settings.architecture].logits
     while not finished(state, batches.epoch, settings):
         first = int(state.step)
         last = first + settings.evaluate_every * batches.epoch
@@ -358,6 +381,6 @@ def rounds(
             # With many steps under way, XLA's collectives on a busy CPU may wait for each other for
             # ever: 4 of 7 trainings in a loop like this did. Waiting takes no measurable time.
             losses.append(jax.block_until_ready(loss))
-        shown = measure(sharding.gather(mesh, state.average), validation)
+        shown = measure(sharding.gather(mesh, state.average), validation, apply_fn=apply_fn)
         state = _look(state, *shown)
         yield state, Metrics(last, float(jnp.stack(losses).mean()), *shown)

@@ -7,14 +7,21 @@ escaped. It reads the attributes of the results' dataclasses, and a misspelled o
 
 import base64
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jinja2
 
 from mia_jax.evidence import results
 from mia_jax.evidence.game import Games
-from mia_jax.evidence.results import Evaluation, Judgement, PersonFacts, PersonFigures, Verdict
+from mia_jax.evidence.results import (
+    Evaluation,
+    Judgement,
+    Measure,
+    PersonFacts,
+    PersonFigures,
+    Verdict,
+)
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import formats, game, sentences
 
@@ -112,10 +119,11 @@ def render(
         people=judges[0].people,
         portrayed=judges[0].people[:PORTRAYED],
         clones=evaluation.attack.restarts * len(evaluation.people),
-        figures_of={
-            name: [judgement.people[name] for judgement in evaluation.judges.values()]
+        distances={
+            name: _distances([each.people.get(name) for each in evaluation.judges.values()])
             for name in evaluation.people
         },
+        mean_distances=_distances(list(evaluation.judges.values())),
         seconds=seconds,
         pictures={name: _data_uri(data) for name, data in pictures.items()},
         summary=sentences.summary(evaluation),
@@ -152,6 +160,27 @@ def _template() -> jinja2.Template:
         "setting": formats.setting,
     }
     return environment.get_template("report.html")
+
+
+def _distances(
+    figures: Sequence[PersonFigures | Judgement | None],
+) -> dict[str, list[Measure | None]]:
+    """Collect every judge's feature distances by kind of image; None where a judge says nothing."""
+
+    def of(kind: str) -> list[Measure | None]:
+        found: list[Measure | None] = []
+        for each in figures:
+            group = each and getattr(each.controls, kind)
+            found.append(group.feature_distance if group else None)
+        return found
+
+    clones = [
+        each.mean if isinstance(each, Judgement) else each and each.clones for each in figures
+    ]
+    return {
+        "clones": [group.feature_distance if group else None for group in clones],
+        **{kind: of(kind) for kind in ("seeds", "mean_face", "others")},
+    }
 
 
 def _judges(evaluation: Evaluation) -> list[_Judge]:

@@ -38,6 +38,8 @@ class Portrait(NamedTuple):
         photograph: A real photograph, [height, width, channels] in [0, 1].
         best: The clone that the judge ranks and scores best.
         pick: The clone that an attacker without the judge would pick.
+        seed: The seed, not attacked, that the judge ranks and scores best.
+        other: The same of clones aimed at other people; None where there are none.
         nearest: The training photograph most like `best`, or None to leave it out.
     """
 
@@ -45,6 +47,8 @@ class Portrait(NamedTuple):
     photograph: ArrayLike
     best: Clone
     pick: Clone
+    seed: Clone
+    other: Clone | None
     nearest: ArrayLike | None = None
 
 
@@ -107,7 +111,9 @@ def best_clones(rows: Sequence[Portrait]) -> Figure:
     """Draw each person's best clone beside the person (Fig. 12), one column for each person.
 
     Below the real photograph stand the clone that the judge likes best, which the paper shows
-    and which takes the judge to find, and the clone that an attacker would pick without it.
+    and which takes the judge to find, and the clone that an attacker would pick without it; then
+    what the same search finds where nothing of the person is known: among the seeds, and among the
+    clones aimed at others.
 
     Args:
         rows: One portrait for each person; more than six go on below.
@@ -121,8 +127,10 @@ def best_clones(rows: Sequence[Portrait]) -> Figure:
     if not rows:
         raise ValueError("rows must hold at least one portrait, got none.")
     columns = min(len(rows), _COLUMNS)
+    with_others = any(portrait.other is not None for portrait in rows)
     with_nearest = any(portrait.nearest is not None for portrait in rows)
-    kinds = ["real\nphotograph", "best by\njudge", "attacker's\npick"]
+    kinds = ["real\nphotograph", "best by\njudge", "attacker's\npick", "control:\nbest seed"]
+    kinds += ["control:\nbest clone\nof others"] if with_others else []
     kinds += ["training\nphotograph\nnearest to\nbest clone"] if with_nearest else []
     aspect = max(primitives.aspect(portrait.photograph) for portrait in rows)
     step = aspect + TYPE
@@ -142,13 +150,17 @@ def best_clones(rows: Sequence[Portrait]) -> Figure:
             primitives.place(
                 axes, portrait.photograph, left, top, primitives.short(portrait.name, 16), bold=True
             )
-            for place, clone in enumerate((portrait.best, portrait.pick), start=1):
+            shown = (portrait.best, portrait.pick, portrait.seed, portrait.other)
+            for place, clone in enumerate(shown, start=1):
+                if clone is None:
+                    continue
                 label = _rank_and_score(clone.score, clone.rank)
                 primitives.place(
                     axes, clone.image, left, top + place * step, label, bold=clone.rank == 1
                 )
             if portrait.nearest is not None:
-                primitives.place(axes, portrait.nearest, left, top + 3 * step, "")
+                last = top + (len(kinds) - 1) * step
+                primitives.place(axes, portrait.nearest, left, last, "")
     return figure
 
 

@@ -8,10 +8,10 @@ common with the target.
 
 from typing import NamedTuple
 
-from mia_jax.evidence import judges, results, verdict
+from mia_jax.evidence import judges, results, significance, verdict
 from mia_jax.evidence.results import Evaluation, Judgement, Rates
 from mia_jax.evidence.verdict import stands_out
-from mia_jax.report.formats import count, interval, listed, photographs, rough, share
+from mia_jax.report.formats import count, interval, listed, number, photographs, rough, share
 
 # Below this share of real photographs named right, a judge cannot clear a model of leaking.
 _WEAK_JUDGE = 0.5
@@ -52,6 +52,7 @@ def summary(evaluation: Evaluation) -> list[str]:
     return [
         _result(evaluation),
         *_named(evaluation),
+        *_together(evaluation),
         sharing(name, lead),
         _overall(evaluation, lead),
         _controls(lead),
@@ -137,7 +138,7 @@ def _strangers(evaluation: Evaluation) -> dict[str, Judgement]:
 def _attainable(evaluation: Evaluation) -> bool:
     """Tell whether there are enough people and restarts for anybody to be found recognizable."""
     people = min(judgement.classes for judgement in _strangers(evaluation).values())
-    least = verdict.least_p_value(len(evaluation.verdict), people, evaluation.attack.restarts)
+    least = significance.least_p_value(len(evaluation.verdict), people, evaluation.attack.restarts)
     return least <= verdict.LEVEL
 
 
@@ -201,9 +202,21 @@ def _named(evaluation: Evaluation) -> list[str]:
     return [f"{sentence}: that shows what fools such models, not what the person looks like."]
 
 
+def _together(evaluation: Evaluation) -> list[str]:
+    """Say whether strangers see anything of anybody, over all people at once."""
+    p_value = evaluation.overall_p_value
+    if p_value is None:
+        return []
+    found = "belong together" if p_value <= verdict.LEVEL else "are not shown to belong together"
+    return [
+        f"Over all people at once, clones and people {found} to strangers (p = "
+        f"{number(p_value, 4)}: how often other pairings of clones and people would fit as well)."
+    ]
+
+
 def _overall(evaluation: Evaluation, lead: Judgement) -> str:
     """Give the mean rate and chance."""
-    clones = evaluation.attack.restarts * len(evaluation.people)
+    clones = evaluation.attack.restarts * len(lead.people)
     return (
         f"Over all {count(clones)} clones, that judge names the right person first for "
         f"{rough(lead.mean.rank1.value)}; chance is 1/{lead.classes} = {rough(lead.chance.rank1)}. "

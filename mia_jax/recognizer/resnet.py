@@ -1,0 +1,205 @@
+"""A small residual network: a recognizer of another architecture than the paper's.
+
+It follows flax's own example of a ResNet v1 (`examples/imagenet/models.py` in google/flax, Apache
+2.0): a stem of stride 4, stages of basic blocks that halve the side and double the width, the last
+scale of each block zero at first, a mean over all positions, one dense layer. Narrower, it suits
+faces of 64 to 128 pixels. Group normalization instead of batch normalization leaves no running
+statistics: the weights are all there is, and an image is seen alike whatever is beside it.
+
+Source: K. He et al., "Deep residual learning for image recognition", 2016; Y. Wu and K. He, "Group
+normalization", 2018.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mia_jax.recognizer import convolution
+from mia_jax.recognizer.network import Params, check_side
+
+WIDTHS = (16, 32, 64, 128)
+GROUP = 8  # Channels that are normalized together.
+LAST = "dense"
+
+
+def _convolution(
+    images: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any
+) -> jax.Array:
+    """Convolves at stride 1, formulated by backend."""
+    if jax.default_backend() == "cpu":
+        return convolution.convolve(images, kernel)
+    return lax.conv_general_dilated(images, kernel, strides, padding, **options)
+
+
+def _convolve(channels: int) -> nn.Conv:
+    """Returns a layer of 3x3 kernels; the normalization after it has the bias."""
+    return nn.Conv(
+        channels,
+        (3, 3),
+        use_bias=False,
+        kernel_init=nn.initializers.he_normal(),
+        conv_general_dilated=_convolution,
+    )
+
+
+def _normalize(**options: Any) -> nn.GroupNorm:
+    """Returns a layer that normalizes a few channels of an image together."""
+    return nn.GroupNorm(num_groups=None, group_size=GROUP, **options)
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    """Takes the mean of each 2x2 window, for as long as there are two rows and columns."""
+    n, height, width, channels = x.shape
+    if min(height, width) < 2:
+        return x
+    even = x[:, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+
+class Block(nn.Module):
+    """Two convolutions, and past them the block's input.
+
+    Attributes:
+      channels: Features of each convolution.
+    """
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns `[n, height, width, channels]`, not negative."""
+        y = nn.relu(_normalize()(_convolve(self.channels)(x)))
+        y = _normalize(scale_init=nn.initializers.zeros)(_convolve(self.channels)(y))
+        if x.shape[-1] != self.channels:
+            x = _normalize()(nn.Dense(self.channels, use_bias=False)(x))
+        return nn.relu(x + y)
+
+
+class ResidualNetwork(nn.Module):
+    """The network: 128x128 pixels become 4x4x128, their mean, then classes.
+
+    Attributes:
+      classes: Number of registered identities.
+    """
+
+    classes: int
+
+    def setup(self) -> None:
+        """Names the layers."""
+        self.stem, self.stem_norm = _convolve(WIDTHS[0]), _normalize()
+        self.blocks = [Block(width) for width in WIDTHS]
+        self.dense = nn.Dense(self.classes)
+
+    def convolve(self, images: jax.Array) -> jax.Array:
+        """Returns the mean over all positions: `[n, 128]`."""
+        _, height, width, _ = images.shape
+        even = images[:, : height // 2 * 2, : width // 2 * 2]
+        x = nn.relu(self.stem_norm(self.stem(convolution.space_to_depth(even))))
+        x = convolution.max_pool(x)
+        for number, block in enumerate(self.blocks):
+            x = block(_halve(x) if number else x)
+        return x.mean((1, 2))
+
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns the logits `[n, classes]` and the features `[n, 128]`."""
+        features = self.convolve(images)
+        return self.dense(features), features
+
+
+def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
+    """Draws fresh weights.
+
+    Args:
+      key: A typed `jax.random.key`, consumed.
+      classes: Number of registered identities.
+      image_shape: Height, width and channels of the images.
+
+    Returns:
+      The parameters, by layer.
+
+    Raises:
+      UserError: If the images are too small.
+    """
+    check_side(image_shape)
+    return _initialize(classes)(key, jnp.zeros((1, *image_shape)))["params"]
+
+
+@functools.cache
+def _initialize(classes: int) -> Callable[..., Any]:
+    """Compiles once what draws weights."""
+    return jax.jit(ResidualNetwork(classes).init)
+
+
+def convolve(params: Params, images: jax.Array) -> jax.Array:
+    """Applies all but the last layer.
+
+    Args:
+      params: From `init`; the last layer is not needed.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      `[n, 128]`, not negative.
+    """
+    pooled: Any = ResidualNetwork(0).apply({"params": params}, images, method="convolve")
+    return pooled
+
+
+def classify(
+    params: Params, convolved: jax.Array, dropout: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Applies the last layer.
+
+    Args:
+      params: From `init`, of the last layer at least.
+      convolved: From `convolve`.
+      dropout: `[1, n, 128]`: factors on the features, in training only.
+
+    Returns:
+      Logits `[n, classes]` and features `[n, 128]`.
+    """
+    x = convolved if dropout is None else convolved * dropout[0]
+    return last_layer(params, x), x
+
+
+def last_layer(params: Params, x: jax.Array) -> jax.Array:
+    """Applies the last layer.
+
+    Args:
+      params: From `init`, of the last layer at least.
+      x: `[n, 128]`, from `features`.
+
+    Returns:
+      Logits `[n, classes]`.
+    """
+    return x @ params[LAST]["kernel"] + params[LAST]["bias"]
+
+
+def logits(params: Params, images: jax.Array) -> jax.Array:
+    """Scores images against every registered identity; an `apply_fn` for the attack.
+
+    Args:
+      params: From `init` or a checkpoint.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      `[n, classes]`.
+    """
+    return last_layer(params, convolve(params, images))
+
+
+def features(params: Params, images: jax.Array) -> jax.Array:
+    """Embeds images in what the last layer sees: a judge's features.
+
+    Args:
+      params: From `init` or a checkpoint.
+      images: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      `[n, 128]`, not negative.
+    """
+    return convolve(params, images)
