@@ -33,7 +33,8 @@ def test_every_game_judge_and_reading_has_a_row():
     found = Page(render(made_up.games()))
     assert found.open == []
     assert {"#game"} <= {link["href"] for link in found.all("a")}
-    rows = [row for row in found.rows if row[0].endswith(" photographs") and row[0][:5] != "judge"]
+    names = [f"{judge} {n} photographs" for judge in made_up.JUDGES for n in ("2", "all")]
+    rows = [row for row in found.rows if row[0] in names]
     assert len(rows) == len(READINGS) * 2 * 2
     # Of dlib: 3 of 3 with the person, 1 of 3 of the nearest, 1 of 3 of the stand-in.
     first = rows[0]
