@@ -134,7 +134,8 @@ def fitting(
       wanted: How to attack.
 
     Returns:
-      From a target and a targeted class, which are looked at before, to the attack.
+      From a target and a class of it, which are looked at before, to the attack, which fits all
+      targets of this architecture.
     """
     fitted: list[Attack] = []
 

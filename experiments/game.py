@@ -99,7 +99,7 @@ def make_worlds(
       plans: The plan of each seed.
       asked: The numbers of photographs.
       wanted: How to attack.
-      how: By role, how to train on all photographs.
+      how: How to train each recognizer on all photographs.
     """
     count = 0
     total = sum(len(asked) * (1 + len(plan.protocol.targeted)) for plan in plans.values())
@@ -128,7 +128,7 @@ def finished(
     asked: Sequence[str],
     judges: Sequence[str],
     attacked: AttackFacts,
-    how: Settings,
+    how: Mapping[str, Settings],
 ) -> bool:
     """Tells whether `game.json` holds what is asked for now."""
     if not workdir.game.exists():
@@ -173,19 +173,17 @@ def main() -> None:
     if jax.process_index():
         return  # One process judges.
     attacked = attack.facts_of(wanted, roles.seed)
-    if finished(workdir, plans, asked, panel.names(roles), attacked, how[TARGET]):
+    if finished(workdir, plans, asked, panel.names(roles), attacked, how):
         logging.info("The game is judged already: %s", workdir.game)
-        return
-    with experiment.timed(games, "judge"):
-        found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
-    dataset = provenance.dataset_facts(games, loaded, roles)
-    made_of = provenance.provenance()
-    result = Games(found, by, ideals, how[TARGET], attacked, dataset, made_of)
-    records.write(workdir.game, result)
-    accounts = [storage.read_json(path) for path in games.root.rglob(workdir.seconds.name)]
-    spent = round(sum(sum(account.values()) for account in accounts), 2)
-    storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
-    say(result)
+    else:
+        with experiment.timed(games, "judge"):
+            found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
+        accounts = [storage.read_json(path) for path in games.root.rglob(games.seconds.name)]
+        spent = round(sum(sum(account.values()) for account in accounts), 2)
+        storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
+        facts = (provenance.dataset_facts(games, loaded, roles), provenance.provenance())
+        records.write(workdir.game, Games(found, by, ideals, how, attacked, *facts))
+    say(records.read(workdir.game, Games))
     if again := page.stored(workdir):
         page.write(workdir, *again)
         logging.info("The report: %s", workdir.report)

@@ -20,8 +20,9 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, byt
       pictures: PNG files by name.
     """
     games = records.read(workdir.game, Games) if workdir.game.exists() else None
-    page = report.render(result, experiment.seconds(workdir), pictures, games)
-    storage.write_bytes(workdir.report, page.encode())
+    page = report.render(result, experiment.seconds(workdir), pictures, games).encode()
+    if not workdir.report.exists() or workdir.report.read_bytes() != page:
+        storage.write_bytes(workdir.report, page)
 
 
 def stored(workdir: WorkDirectory) -> tuple[Evaluation, dict[str, bytes]] | None:

@@ -45,14 +45,14 @@ def judge_games(
         for photographs in numbers:
             few = worlds.with_photographs(plan, photographs)
             home = worlds.world_of(games, seed, photographs)
-            target = experiment.load_recognizer(home, TARGET)
+            attacked = experiment.load_recognizer(home, TARGET)
             judges = panel.make_judges(
-                *(worlds.evaluators_of(games, seed), loaded, few.protocol, target.params, wanted),
+                *(worlds.evaluators_of(games, seed), loaded, few.protocol, attacked.params, wanted),
                 attacked=home,
             )
             for person in few.protocol.targeted:
                 plays[photographs].append(
-                    judge_play(games, loaded, few, photographs, person, target, judges)
+                    judge_play(games, loaded, few, photographs, person, attacked, judges)
                 )
         if str(seed) not in ideals:  # The same for any number of photographs.
             guesses = guesses_of(loaded, plan, worlds.world_of(games, seed, numbers[0]))
@@ -77,7 +77,7 @@ def judge_play(
     plan: Plan,
     photographs: str,
     person: str,
-    target: Trained,
+    attacked: Trained,
     judges: Sequence[Judge],
 ) -> Play:
     """Shows the clones of both worlds of one person to the judges.
@@ -88,7 +88,7 @@ def judge_play(
       plan: The plan of the world with the person.
       photographs: How many of each person train.
       person: The person.
-      target: The target with the person.
+      attacked: The target with the person.
       judges: Who looks.
 
     Returns:
@@ -96,7 +96,7 @@ def judge_play(
     """
     seed = plan.protocol.seed
     home = worlds.world_of(games, seed, photographs)
-    with_person = places(home, plan, target, person, person, judges)
+    with_person = places(home, plan, attacked, person, person, judges)
     home, other = worlds.world_of(games, seed, photographs, person), worlds.without(plan, person)
     outside, nearest, stand_in = worlds.attacked_without(home, loaded, plan, person)
     of_nearest, of_stand_in = (
@@ -121,7 +121,7 @@ def judge_play(
 def places(
     home: WorkDirectory,
     plan: Plan,
-    target: Trained,
+    attacked: Trained,
     name: str,
     person: str,
     judges: Sequence[Judge],
@@ -131,7 +131,7 @@ def places(
     Args:
       home: The world.
       plan: Its plan.
-      target: Its target.
+      attacked: Its target.
       name: Whose class it is.
       person: The person of the play.
       judges: Who looks.
@@ -142,7 +142,8 @@ def places(
     clones = np.asarray(storage.map_array(home.clones_of(name), "clones"))
     place = plan.protocol.classes[TARGET].index(name)
     key = jax.random.fold_in(jax.random.key(plan.protocol.seed), _PICK)
-    robust = selection.robust_scores(target.architecture.logits, target.params, clones, place, key)
+    logits = attacked.architecture.logits
+    robust = selection.robust_scores(logits, attacked.params, clones, place, key)
     pick = int(robust.argmax())
     return {judge.name: game.place(judge, clones, pick, person) for judge in judges}
 

@@ -101,18 +101,18 @@ def as_long(how: Settings, roles: Protocol, few: Protocol) -> Settings:
     )
 
 
-def nearest_class(target: Trained, roles: Protocol, photographs: np.ndarray) -> str:
+def nearest_class(attacked: Trained, roles: Protocol, photographs: np.ndarray) -> str:
     """Finds whose class takes a person's photographs most for its own.
 
     Args:
-      target: The target without the person.
+      attacked: The target without the person.
       roles: Who is who there.
       photographs: `[n, height, width, channels]` in [0, 1]: those that train where the person does.
 
     Returns:
       The name of the class of highest mean logit; it may be the stand-in's.
     """
-    logits = jax.jit(target.architecture.logits)(target.params, jnp.asarray(photographs))
+    logits = jax.jit(attacked.architecture.logits)(attacked.params, jnp.asarray(photographs))
     means = np.asarray(logits).mean(axis=0)
     place = sharding.from_first_process(np.array(means.argmax()))
     return roles.classes[TARGET][int(place)]
@@ -133,9 +133,9 @@ def attacked_without(
       The target, the nearest class and the stand-in's.
     """
     roles = worlds.without(plan.protocol, person)
-    target = experiment.load_recognizer(home, TARGET)
+    attacked = experiment.load_recognizer(home, TARGET)
     own = experiment.photographs_of(loaded, person, plan.protocol.training[TARGET])
-    return target, nearest_class(target, roles, own), worlds.stand_ins(plan.protocol)[person]
+    return attacked, nearest_class(attacked, roles, own), worlds.stand_ins(plan.protocol)[person]
 
 
 def make(
@@ -166,9 +166,9 @@ def make(
     settle(home, own)
     train.learn(home, loaded, own.protocol, TARGET, how)
     if person:
-        target, *classes = attacked_without(home, loaded, plan, person)
+        attacked, *classes = attacked_without(home, loaded, plan, person)
         logging.info("Nearest to %s is %s; %s stands in", person, *classes)
         names = tuple(dict.fromkeys(classes))
     else:
-        target, names = experiment.load_recognizer(home, TARGET), own.protocol.targeted
-    attack.make_clones(home, own.protocol, target, names, wanted, fit)
+        attacked, names = experiment.load_recognizer(home, TARGET), own.protocol.targeted
+    attack.make_clones(home, own.protocol, attacked, names, wanted, fit)

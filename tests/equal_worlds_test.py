@@ -44,7 +44,7 @@ def twin(plan, person, stand_in):
 
 def weights(home, loaded, plan):
     train.learn(home, loaded, plan.protocol, TARGET, BRIEF)
-    return checkpoints.digest(experiment.load_recognizer(home, TARGET))
+    return checkpoints.digest(experiment.load_recognizer(home, TARGET).params)
 
 
 def test_with_a_twin_as_stand_in_both_worlds_have_the_same_weights(plan, tmp_path):
@@ -75,7 +75,8 @@ def test_the_nearest_class_has_the_highest_mean_logit(plan, place):
     params = recognizer.init(jax.random.key(0), 4, (16, 16, 1))
     params["L7"]["bias"] = params["L7"]["bias"].at[place].set(1e3)
     photographs = np.random.default_rng(1).random((2, 16, 16, 1), np.float32)
-    found = worlds.nearest_class(params, plan.protocol, photographs)
+    attacked = experiment.Trained(params, recognizer.CNN)
+    found = worlds.nearest_class(attacked, plan.protocol, photographs)
     assert found == plan.protocol.classes[TARGET][place]
 
 

@@ -34,7 +34,7 @@ def games(plays=None, judges=JUDGES, **changes):
         "games": found,
         "judges": judges,
         "ideals": ideals,
-        "training": training.Settings(),
+        "training": dict.fromkeys(("target", "evaluator"), training.Settings()),
         "attack": judged.evaluation().attack,
         "dataset": results.DatasetFacts("orl", "AT&T", 40, 400, (64, 64, 1), 14, 140),
         "provenance": judged.evaluation().provenance,

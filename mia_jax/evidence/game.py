@@ -151,8 +151,8 @@ class Games:
       games: The games by the number of photographs, "all" for as many as there are.
       judges: Who judged, by name.
       ideals: The ideal world of each seed.
-      training: How recognizers trained on all photographs; those that have fewer take about as many
-        steps.
+      training: How the target and each evaluator train on all photographs; targets that have fewer
+        take about as many steps.
       attack: How the clones were made; its `random_seed` is the first of the seeds.
       dataset: The faces, with the first seed's division.
       provenance: Versions, commit and flags.
@@ -161,7 +161,7 @@ class Games:
     games: Mapping[str, Game]
     judges: Mapping[str, JudgeFacts]
     ideals: Mapping[str, Ideal]
-    training: Settings
+    training: Mapping[str, Settings]
     attack: AttackFacts
     dataset: DatasetFacts
     provenance: Provenance

@@ -13,7 +13,8 @@ Source: K. He et al., "Deep residual learning for image recognition", 2016; Y. W
 normalization", 2018.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -134,8 +135,13 @@ def init(key: jax.Array, classes: int, image_shape: Sequence[int]) -> Params:
       UserError: If the images are too small.
     """
     check_side(image_shape)
-    initialize = jax.jit(ResidualNetwork(classes).init)
-    return initialize(key, jnp.zeros((1, *image_shape)))["params"]
+    return _initialize(classes)(key, jnp.zeros((1, *image_shape)))["params"]
+
+
+@functools.cache
+def _initialize(classes: int) -> Callable[..., Any]:
+    """Compiles once what draws weights."""
+    return jax.jit(ResidualNetwork(classes).init)
 
 
 def convolve(params: Params, images: jax.Array) -> jax.Array:
