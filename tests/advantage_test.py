@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax.evidence import advantage
+from mia_jax.evidence import advantage, statistics
 
 
 def test_by_hand():
@@ -79,25 +79,29 @@ def test_the_sign_test_counts_coins(b, c):
     assert advantage.sign_test(b, c) == pytest.approx(expected)
 
 
+def clustered(outcomes, people, seeds):
+    return statistics.crossed_interval(outcomes, (people, seeds), 0)
+
+
 def test_plays_that_are_alike_have_no_clustered_interval():
-    assert advantage.clustered_interval([1.0, 1.0], ["a", "b"], [0, 0]) is None
+    assert clustered([1.0, 1.0], ["a", "b"], [0, 0]) is None
 
 
 def test_copies_of_a_person_tell_nothing_new():
     """Each person plays with one seed, or with many whose outcome is the same: one width."""
     outcomes = [1.0, 0.0, 1.0, -1.0, 0.0, 1.0]
     people = list("abcdef")
-    once = advantage.clustered_interval(outcomes, people, [0] * 6)
-    often = advantage.clustered_interval(outcomes * 5, people * 5, np.repeat(np.arange(5), 6))
+    once = clustered(outcomes, people, [0] * 6)
+    often = clustered(outcomes * 5, people * 5, np.repeat(np.arange(5), 6))
     assert often == pytest.approx(once, abs=1e-9)
-    apart = advantage.clustered_interval(outcomes * 5, [f"{i}" for i in range(30)], [0] * 30)
+    apart = clustered(outcomes * 5, [f"{i}" for i in range(30)], [0] * 30)
     assert np.diff(apart) < 0.7 * np.diff(once)
 
 
 def test_one_seed_is_the_ordinary_bootstrap_over_people():
     rng = np.random.default_rng(3)
     outcomes = rng.integers(-1, 2, 40).astype(float)
-    low, high = advantage.clustered_interval(outcomes, [f"{i}" for i in range(40)], [7] * 40)
+    low, high = clustered(outcomes, [f"{i}" for i in range(40)], [7] * 40)
     reference = scipy.stats.bootstrap(
         [outcomes], np.mean, n_resamples=5000, method="percentile", rng=rng
     ).confidence_interval
@@ -105,14 +109,12 @@ def test_one_seed_is_the_ordinary_bootstrap_over_people():
         pytest.approx(reference.low, abs=0.04),
         pytest.approx(reference.high, abs=0.04),
     )
-    assert (low, high) == advantage.clustered_interval(
-        outcomes, [f"{i}" for i in range(40)], [7] * 40
-    )
+    assert (low, high) == clustered(outcomes, [f"{i}" for i in range(40)], [7] * 40)
 
 
 def test_seeds_that_disagree_widen_the_interval():
     outcomes = np.repeat([1.0, 0.0, 0.0], 10)
     people = [f"{i % 10}" for i in range(30)]
-    by_seed = advantage.clustered_interval(outcomes, people, np.repeat([0, 1, 2], 10))
-    one = advantage.clustered_interval(outcomes, [f"{i}" for i in range(30)], [0] * 30)
+    by_seed = clustered(outcomes, people, np.repeat([0, 1, 2], 10))
+    one = clustered(outcomes, [f"{i}" for i in range(30)], [0] * 30)
     assert np.diff(by_seed) > np.diff(one)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.stats
 
+from mia_jax.evidence import statistics
 from mia_jax.evidence.results import Interval
-from mia_jax.evidence.statistics import CONFIDENCE, RESAMPLES
+from mia_jax.evidence.statistics import CONFIDENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Advantage:
     Attributes:
       value: The difference, in [-1, 1].
       exact: A conservative 95% interval, `exact_interval`.
-      clustered: A 95% interval over people and seeds, `clustered_interval`; None where all plays
-        differ alike.
+      clustered: A 95% interval over people and seeds, `statistics.crossed_interval`; None where all
+        plays differ alike.
       only_with: In how many plays there is success with the person only.
       only_without: In how many without the person only.
       p_value: Of the one-sided sign test, `sign_test`.
@@ -58,7 +59,7 @@ def advantage(
     return Advantage(
         value=(only_with - only_without) / len(inside),
         exact=exact_interval(int(inside.sum()), int(outside.sum()), len(inside)),
-        clustered=clustered_interval(inside.astype(float) - outside, people, seeds),
+        clustered=statistics.crossed_interval(inside.astype(float) - outside, (people, seeds), 0),
         only_with=only_with,
         only_without=only_without,
         p_value=sign_test(only_with, only_without),
@@ -88,7 +89,7 @@ def exact_interval(hits_with: int, hits_without: int, plays: int) -> Interval:
 
     Two Clopper-Pearson intervals at half the error each: both hold at once with the confidence of
     the whole (Bonferroni), and then so does the difference of their ends. The plays count as
-    independent; how little they are is what `clustered_interval` is for.
+    independent; how little they are is what `statistics.crossed_interval` is for.
 
     Args:
       hits_with: Successes in the world with the person.
@@ -102,37 +103,6 @@ def exact_interval(hits_with: int, hits_without: int, plays: int) -> Interval:
     low, high = clopper_pearson(hits_with, plays, half)
     other_low, other_high = clopper_pearson(hits_without, plays, half)
     return low - other_high, high - other_low
-
-
-def clustered_interval(
-    differences: Sequence[float] | np.ndarray, people: Sequence[str], seeds: Sequence[int]
-) -> Interval | None:
-    """Resamples people whole and seeds whole, since plays that share one are alike.
-
-    Args:
-      differences: `[plays]`.
-      people: `[plays]`: whom each is about.
-      seeds: `[plays]`: the seed of its trainings. If there is but one, people alone are resampled.
-
-    Returns:
-      The 95% percentile interval of the mean; None where all plays are alike.
-
-    Source: A. B. Owen, "The pigeonhole bootstrap", 2007.
-    """
-    values = np.asarray(differences, float)
-    if np.all(values == values[0]):
-        return None
-    random, weights = np.random.default_rng(0), np.ones((RESAMPLES, len(values)))
-    for clusters in (people, seeds):
-        names, member = np.unique(np.asarray(clusters), return_inverse=True)
-        drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-        weights *= drawn[:, member]
-    total = weights.sum(axis=1)
-    drawn_any = total > 0  # A person may have played with other seeds than those drawn.
-    means = (weights @ values)[drawn_any] / total[drawn_any]
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def sign_test(only_with: int, only_without: int) -> float:

@@ -147,9 +147,6 @@ def crossed_measure(
 ) -> Measure | None:
     """Averages one figure of attacks, with a 95% interval over people and trainings.
 
-    A person may be attacked in several runs, and a run attacks several people: both are resampled,
-    whole, each apart from the other, and an attack counts as often as the product of the two says.
-
     Args:
       values: `[attacks]`.
       runs: `[attacks]`: the training of each.
@@ -160,26 +157,50 @@ def crossed_measure(
 
     Returns:
       The measure; None where a value is not finite.
-
-    Source: A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007.
     """
     numbers = np.asarray(values, np.float64)
     if not np.isfinite(numbers).all():
         return None
     mean = float(numbers.mean())
-    _, run = np.unique(runs, return_inverse=True)
-    names, person = np.unique(people, return_inverse=True)
+    interval = crossed_interval(numbers, (people, runs), seed)
+    if interval is None and rate:
+        interval = wilson_interval(mean, len({*people}))
+    return Measure(mean, interval)
+
+
+def crossed_interval(
+    values: Sequence[float] | np.ndarray,
+    memberships: Sequence[Sequence[int] | Sequence[str]],
+    seed: int,
+) -> Interval | None:
+    """Bounds a mean over observations of which those that share a cluster are alike.
+
+    Attacks on a person in several trainings share the person, those in one training share that.
+    Each kind of cluster is resampled, whole, apart from the other, and an observation counts as
+    often as the product of the two says.
+
+    Args:
+      values: `[n]`.
+      memberships: For each kind of cluster `[n]`: the cluster of each value. A kind of which there
+        is but one is not resampled.
+      seed: Of the resampling.
+
+    Returns:
+      The 95% percentile interval of the mean; None where all values are the same.
+
+    Source: A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007.
+    """
+    numbers = np.asarray(values, np.float64)
     if numbers.min() == numbers.max():
-        return Measure(mean, wilson_interval(mean, len(names)) if rate else None)
-    rng = np.random.default_rng(seed)
-
-    def counts(places: np.ndarray) -> np.ndarray:
-        number = int(places.max()) + 1
-        return rng.multinomial(number, np.full(number, 1 / number), RESAMPLES)[:, places]
-
-    weights = counts(run) * counts(person)
-    drawn = weights.sum(axis=1) > 0  # A run and a person that never met may be drawn alone.
-    means = weights[drawn] @ numbers / weights[drawn].sum(axis=1)
+        return None
+    rng, weights = np.random.default_rng(seed), np.ones((RESAMPLES, len(numbers)))
+    for clusters in memberships:
+        names, member = np.unique(np.asarray(clusters), return_inverse=True)
+        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+        weights *= drawn[:, member]
+    total = weights.sum(axis=1)
+    met = total > 0  # A person and a training that never met may be drawn alone.
+    means = (weights @ numbers)[met] / total[met]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
-    return Measure(mean, (float(low), float(high)))
+    return float(low), float(high)
