@@ -46,11 +46,11 @@ _PHOTOGRAPHS = flags.DEFINE_list(
     "How many photographs of each person train the target, or all; each number is a game of its "
     "own.",
 )
-# What differs from the other binaries where no flag says otherwise: sixty-six targets are trained.
+# What differs from the other binaries where no flag says otherwise: fifty-four targets are trained.
 DEFAULTS = {
     "image_size": 64,
-    "targeted": 10,
-    "max_epochs": 240,
+    "targeted": 8,
+    "max_epochs": 120,
     "recipe": "best",
     "restarts": 20,
     "chunk": 20,
