@@ -9,50 +9,48 @@ from collections.abc import Sequence
 import jax
 from absl import flags, logging
 
-from experiments import console, drawing, exhibits, experiment, page, panel, provenance
+from experiments import (
+    console,
+    drawing,
+    exhibits,
+    experiment,
+    page,
+    panel,
+    provenance,
+    release_check,
+)
 from mia_jax.attack import selection
-from mia_jax.evidence import agreement, evaluation, examination, results, significance, verdict
+from mia_jax.evidence import agreement, evaluation, examination, significance, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import checkpoints, records, storage
-from mia_jax.runtime.errors import UserError, list_some
 from mia_jax.runtime.workdir import WorkDirectory
 
-for _module in (experiment, panel):
+for _module in (experiment, panel, release_check):
     flags.adopt_module_key_flags(_module)
-_FAIL_ON = flags.DEFINE_enum(
-    "fail_on",
-    results.NO_EVIDENCE,
-    [results.RECOGNIZABLE, results.NAMED, results.NO_EVIDENCE],
-    f"End with exit code 3 if a person's verdict is that: {results.RECOGNIZABLE} to strangers, or "
-    f"{results.NAMED} right at least; {results.NO_EVIDENCE} for never.",
-)
-_FOUND = 3  # The exit code.
 _MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
 _PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
-def evaluate(workdir: WorkDirectory) -> None:
+def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     """Evaluates every attacked identity and writes `evaluation.json`, figures and report.
 
     Args:
       workdir: The work directory, with all recognizers and clones.
+      wanted: Who is to judge.
 
     Raises:
       UserError: If a judge is the target or does not work, or the clones are stale or of several
         recipes.
     """
-    experiment.need_protocol(workdir)
     target = experiment.load_recognizer(workdir, TARGET)
     loaded, roles = experiment.open_experiment(workdir)
-    wanted = panel.from_flags(loaded, roles)
-    check_fail_on(wanted)
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
-    check_power(len(loaded.names), len(names), attack.restarts)
+    release_check.check_power(len(loaded.names), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges)
@@ -186,66 +184,14 @@ def finished(workdir: WorkDirectory) -> bool:
     )
 
 
-def check_fail_on(wanted: panel.Wanted) -> None:
-    """Refuses a release check that could not fail.
-
-    Args:
-      wanted: Who is to judge.
-
-    Raises:
-      UserError: If --fail_on asks for the word of strangers, and there are none.
-    """
-    if _FAIL_ON.value == results.RECOGNIZABLE and not wanted.embedders:
-        raise UserError(
-            "--fail_on=recognizable needs a judge that is a stranger to the target: pip install "
-            '"mia_jax[judge]", or name your own as --judge=module:function'
-        )
-
-
-def check_power(people: int, attacked: int, restarts: int) -> None:
-    """Says where nobody can be found recognizable, and refuses a release check on that.
-
-    Args:
-      people: How many there are in the data set.
-      attacked: How many are attacked.
-      restarts: Clones of each.
-
-    Raises:
-      UserError: If --fail_on=recognizable could not fail.
-    """
-    if significance.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
-        return
-    sentence = (
-        f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "
-        "anybody to be found recognizable: 21 people and 7 restarts are enough"
-    )
-    if _FAIL_ON.value == results.RECOGNIZABLE:
-        raise UserError(f"--fail_on=recognizable cannot fail: {sentence}")
-    logging.warning("%s", sentence)
-
-
-def end(workdir: WorkDirectory) -> None:
-    """Ends with exit code 3 if somebody's verdict is what --fail_on names, or worse.
-
-    Args:
-      workdir: The work directory, evaluated.
-    """
-    grave = {
-        results.RECOGNIZABLE: [results.RECOGNIZABLE],
-        results.NAMED: [results.RECOGNIZABLE, results.NAMED],
-        results.NO_EVIDENCE: [],
-    }[_FAIL_ON.value]
-    found = records.read(workdir.evaluation, Evaluation).verdict
-    names = [name for name, each in found.items() if each.level in grave]
-    if names:
-        console.end(f"--fail_on={_FAIL_ON.value}: {list_some(names)}", _FOUND)
-
-
 def main() -> None:
     """Evaluates the work directory."""
     workdir = experiment.work_directory()
-    evaluate(workdir)
-    end(workdir)
+    experiment.need_protocol(workdir)
+    wanted = panel.from_flags(*experiment.open_experiment(workdir))
+    release_check.check_judges(wanted)
+    evaluate(workdir, wanted)
+    release_check.end(workdir)
 
 
 if __name__ == "__main__":

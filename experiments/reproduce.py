@@ -6,9 +6,18 @@ For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 import jax
 from absl import flags, logging
 
-from experiments import attack, console, evaluate, experiment, panel, recipe, train
+from experiments import (
+    attack,
+    console,
+    evaluate,
+    experiment,
+    panel,
+    recipe,
+    release_check,
+    train,
+)
 
-for _module in (experiment, train, recipe, attack, evaluate, panel):
+for _module in (experiment, train, recipe, attack, panel, release_check):
     flags.adopt_module_key_flags(_module)
 
 
@@ -18,7 +27,8 @@ def main() -> None:
     wanted = recipe.from_flags()
     how = train.settings(workdir)
     loaded, roles = experiment.open_experiment(workdir)
-    evaluate.check_fail_on(panel.from_flags(loaded, roles))
+    judges = panel.from_flags(loaded, roles)
+    release_check.check_judges(judges)
     for role in roles.classes:
         train.train(workdir, role, how[role])
     attack.attack(workdir, wanted)
@@ -27,8 +37,8 @@ def main() -> None:
     if evaluate.finished(workdir):
         logging.info("The evaluation is finished already: %s", workdir.report)
     else:
-        evaluate.evaluate(workdir)
-    evaluate.end(workdir)
+        evaluate.evaluate(workdir, judges)
+    release_check.end(workdir)
 
 
 if __name__ == "__main__":
