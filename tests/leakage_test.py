@@ -109,7 +109,6 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(played, tmp_path, cache)
     ("flags", "words"),
     [
         (["--image_size=32"], "--image_size=32 contradicts"),
-        (["--photographs=6"], "--photographs=6: give numbers from 1 to 5, or all for up to 6"),
         (["--restarts=5"], "was made with restarts=3"),
     ],
 )
