@@ -71,7 +71,7 @@ def draw(
     for place, judgement in enumerate(result.judges.values()):
         of_others = judgement.controls.others
         drawn[f"cmc_{place}"] = curves.cmc_curves(
-            {name: judgement.people[name].clones.cmc for name in shown},
+            {n: judgement.people[n].clones.cmc for n in shown if n in judgement.people},
             mean=judgement.mean.cmc,
             seeds=judgement.controls.seeds.cmc,
             mean_face=judgement.controls.mean_face.cmc,

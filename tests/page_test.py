@@ -42,6 +42,14 @@ def several():
     return judged.evaluation(judged.judgement(), strict, verdict=verdicts)
 
 
+def partial():
+    """A stranger who knows everybody, and a judge who knows one person."""
+    found = several()
+    stranger, relative = reversed(found.judges.values())
+    known = dataclasses.replace(relative, people={"s12": relative.people["s12"]})
+    return dataclasses.replace(found, judges={"stranger": stranger, "evaluator": known})
+
+
 class Page(html.parser.HTMLParser):
     """Collects the tags with their attributes, the text, and the tables' rows of cells."""
 
@@ -352,3 +360,11 @@ def test_sets_of_clones_stand_beside_seeds_others_and_photographs():
         "precision",
     )
     assert [row[1] for row in rows[:3]] == [shown[0], shown[1], shown[3]]
+
+
+def test_a_judge_is_silent_on_whom_it_does_not_know():
+    page = Page(render(partial()))
+    verdicts = [row for row in page.rows if row and row[0] in ("s3", "s7", "s12")][:3]
+    silent = {row[0]: row.count("–") for row in verdicts}
+    assert silent == {"s12": 0, "s3": 2, "s7": 2}
+    assert len(sentences.summary(partial())) == len(sentences.summary(several()))
