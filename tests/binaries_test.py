@@ -299,7 +299,7 @@ def test_folder_with_broken_images(tmp_path):
 
 
 def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_path):
-    """The strongest recipe, widest protocol and both networks, from end to end and once more."""
+    """The strongest recipe, all people, both networks and a stranger, to the end and once more."""
     flags = (
         f"--workdir={tmp_path}",
         "--recipe=best",
@@ -308,16 +308,23 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
         "--evaluators=first,second",
         "--evaluator_photographs=disjoint",
         "--residual=target,second",
-        "--judges=evaluators",
+        "--identities=all",
+        *FAST,
         *TINY,
         *ATTACK,
     )
     succeed("reproduce", *flags)
     result = records.read(tmp_path / "evaluation.json", Evaluation)
-    assert list(result.judges) == ["first", "second"]
+    assert list(result.judges) == ["tests.own_judge:embed", "first", "second"]
+    roles = json.loads((tmp_path / "protocol.json").read_text())["protocol"]
+    assert {*result.people} == {*roles["classes"]["target"]} > {*roles["targeted"]}
+    stranger, *evaluators = result.judges.values()
+    assert list(stranger.people) == list(result.people)
+    assert all(list(judgement.people) == roles["targeted"] for judgement in evaluators)
+    assert result.overall_p_value is not None
     assert list(result.recognizers) == ["target", "first", "second"]
     assert len({facts.digest for facts in result.recognizers.values()}) == 3
-    for judgement in result.judges.values():
+    for judgement in evaluators:
         assert "photographs" not in judgement.shares
         assert "people" in judgement.shares
     assert [facts.settings.architecture for facts in result.recognizers.values()] == [
@@ -325,11 +332,10 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
         "cnn",
         "resnet",
     ]
-    for name, judgement in result.judges.items():
+    for name, judgement in zip(("first", "second"), evaluators, strict=True):
         assert ("architecture" in judgement.shares) == (name == "second")
     assert result.attack.name == "best"
     assert result.attack.arguments["components"] == 20
-    roles = json.loads((tmp_path / "protocol.json").read_text())["protocol"]
     for name in roles["targeted"]:
         own = [set(roles["training"][role][name]) for role in ("target", "first", "second")]
         assert own[0].isdisjoint(own[1])

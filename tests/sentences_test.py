@@ -1,5 +1,7 @@
 """Tests of the report's sentences: what is claimed, and what is not."""
 
+import dataclasses
+
 import judged
 import pytest
 
@@ -61,6 +63,19 @@ def test_no_recognizable_person_is_no_proof_of_safety():
     assert "safe" not in sentences.summary(by_a_stranger("named", "none", "recognizable"))[0]
 
 
+def test_what_only_all_people_together_show_is_not_called_no_leak():
+    evaluation = dataclasses.replace(by_a_stranger("named", "none", "named"), overall_p_value=0.002)
+    level, title = sentences.headline(evaluation)
+    assert level == "some"
+    assert title == "None of the 3 people is recognizable alone, but together they leak"
+    said = sentences.summary(evaluation)
+    assert "no leak" not in said[0] and "over all people at once" in said[0]
+    assert any("belong together to strangers (p = 0.0020" in sentence for sentence in said)
+    chance = dataclasses.replace(evaluation, overall_p_value=0.4)
+    assert "shows no leak" in sentences.summary(chance)[0]
+    assert any("are not shown to belong together" in each for each in sentences.summary(chance))
+
+
 def test_too_few_people_to_tell_is_not_called_no_leak():
     evaluation = by_a_stranger("named", "none", "named", classes=14)
     assert (
@@ -74,7 +89,7 @@ def test_too_few_people_to_tell_is_not_called_no_leak():
 def test_what_only_relatives_name_is_said_to_be_no_likeness():
     said = sentences.summary(by_a_stranger("named", "none", "named"))[1]
     assert said.startswith("For 2 of 3 people (s12 and s7) the clones are named right by evaluator")
-    assert "strangers see no more than chance and the controls explain: that shows what" in said
+    assert "to strangers they are not shown to be more than the controls: that shows what" in said
     said = sentences.summary(by_a_stranger("recognizable", "none", "recognizable"))
     assert "fools such models" not in " ".join(said)
 

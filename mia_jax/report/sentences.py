@@ -82,6 +82,9 @@ def headline(evaluation: Evaluation) -> Headline:
         who = share(shown, people)
         title = f"{who[0].upper()}{who[1:]} {verb} recognizable to strangers"
         return Headline("all" if shown == people else "some", title)
+    if _belong_together(evaluation):
+        title = f"None of the {people} people is recognizable alone, but together they leak"
+        return Headline("some", title)
     if not _attainable(evaluation):
         return Headline("unknown", "Inconclusive: too few people or restarts to tell")
     if all(_weak(judgement) for judgement in _strangers(evaluation).values()):
@@ -174,7 +177,13 @@ def _result(evaluation: Evaluation) -> str:
         "better than chance and all controls explain (5% level, corrected for the number of people)"
     )
     sentence += f": {listed(shown)}." if shown else "."
-    if not _attainable(evaluation):
+    if not shown and _belong_together(evaluation):
+        sentence += (
+            " Yet over all people at once clones and people belong together to strangers: the "
+            "model gives something of its faces away, too little to show for one person by this "
+            "attack."
+        )
+    elif not _attainable(evaluation):
         sentence += (
             " With so few people in the data set, or so few restarts, no clones could have been: "
             "21 people and 7 restarts are enough."
@@ -198,7 +207,7 @@ def _named(evaluation: Evaluation) -> list[str]:
         f"right by {of}, but that shares something with the target"
     )
     if _strangers(evaluation):
-        sentence += ", and strangers see no more than chance and the controls explain"
+        sentence += ", and to strangers they are not shown to be more than the controls"
     return [f"{sentence}: that shows what fools such models, not what the person looks like."]
 
 
@@ -207,11 +216,18 @@ def _together(evaluation: Evaluation) -> list[str]:
     p_value = evaluation.overall_p_value
     if p_value is None:
         return []
-    found = "belong together" if p_value <= verdict.LEVEL else "are not shown to belong together"
+    alike = _belong_together(evaluation)
+    found = "belong together" if alike else "are not shown to belong together"
     return [
         f"Over all people at once, clones and people {found} to strangers (p = "
         f"{number(p_value, 4)}: how often other pairings of clones and people would fit as well)."
     ]
+
+
+def _belong_together(evaluation: Evaluation) -> bool:
+    """Tell whether strangers see that clones and people belong together, over all at once."""
+    p_value = evaluation.overall_p_value
+    return p_value is not None and p_value <= verdict.LEVEL
 
 
 def _overall(evaluation: Evaluation, lead: Judgement) -> str:
