@@ -110,6 +110,11 @@ def features(network: Network, style: jax.Array, last: int) -> jax.Array:
     return x
 
 
+def width(network: Network, last: int) -> int:
+    """Returns the number of channels of a layer's features."""
+    return network.layers[last].second.kernel.shape[-1]
+
+
 def image(network: Network, style: jax.Array) -> jax.Array:
     """Computes the whole image of a style.
 
