@@ -64,8 +64,8 @@ def space(
     faces = jnp.asarray(auxiliary)
     return Space(
         start=Partial(_start, orthogonal, len(basis.components), seed, faces, spread),
-        decode=Partial(_decode_within, basis),
-        penalty=Partial(_penalty, prior),
+        decode=Partial(decode_within, basis),
+        penalty=Partial(gaussian_penalty, prior),
         project=identity,
     )
 
@@ -84,12 +84,12 @@ def _start(
     return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
 
 
-def _decode_within(basis: Eigenfaces, point: jax.Array) -> jax.Array:
+def decode_within(basis: Eigenfaces, point: jax.Array) -> jax.Array:
     """Decodes within [0, 1]: outside the attack would find contrasts that no photograph has."""
     return clip_pixels(decode(basis, point))
 
 
-def _penalty(prior: float, point: jax.Array, image: jax.Array) -> jax.Array:
+def gaussian_penalty(prior: float, point: jax.Array, image: jax.Array) -> jax.Array:
     """Weighs the coefficients by a Gaussian density."""
     del image
     return prior / 2 * jnp.sum(point**2)
@@ -118,16 +118,32 @@ def fit(auxiliary: np.ndarray, components: int) -> Eigenfaces:
             f"mirror images: give 1 to {len(faces) - 1}"
         )
     mean = faces.mean(0)
-    centered = (faces - mean).reshape(len(faces), -1)
-    # The Gram matrix is far smaller than the covariance of the pixels, and float64 keeps it exact.
-    centered = centered.astype(np.float64)
-    variances, vectors = np.linalg.eigh(centered @ centered.T / len(faces))
-    largest = np.argsort(variances)[::-1][:components]
-    scaled = vectors[:, largest].T @ centered / np.sqrt(len(faces))
+    scaled = principal_components((faces - mean).reshape(len(faces), -1), components)
     return Eigenfaces(
         jnp.asarray(mean, jnp.float32),
         jnp.asarray(scaled.reshape(components, *mean.shape), jnp.float32),
     )
+
+
+def principal_components(centered: np.ndarray, components: int) -> np.ndarray:
+    """Finds the directions of largest variance.
+
+    Args:
+      centered: `[n, values]`, of mean zero.
+      components: How many, at most n and at most the number of values.
+
+    Returns:
+      `[components, values]` float64, orthogonal, each scaled by its standard deviation, the one of
+      largest variance first.
+    """
+    # The smaller of the Gram matrix and the covariance has them both, and float64 keeps it exact.
+    centered = centered.astype(np.float64) / np.sqrt(len(centered))
+    if centered.shape[0] <= centered.shape[1]:
+        _, vectors = np.linalg.eigh(centered @ centered.T)
+        return vectors[:, ::-1][:, :components].T @ centered
+    variances, vectors = np.linalg.eigh(centered.T @ centered)
+    scaled = vectors * np.sqrt(np.maximum(variances, 0))
+    return scaled[:, ::-1][:, :components].T
 
 
 def with_waves(eigenfaces: Eigenfaces, frequencies: int, deviation: float) -> Eigenfaces:
