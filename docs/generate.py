@@ -20,6 +20,7 @@ from mia_jax.evidence import embedders, results, statistics
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.pooling import Line, Pooled
 from mia_jax.evidence.results import Measure
+from mia_jax.report import formats
 from mia_jax.runtime import records
 
 DASH = "\N{EN DASH}"
@@ -190,7 +191,7 @@ def by_person(prefix: str) -> str:
             f"{line.rank1[DLIB]:.2f}",
             f"{line.median_rank[DLIB]:g}",
             f"{line.set_rank[DLIB]:g}",
-            "" if line.p_value is None else f"{line.p_value:.3f}",
+            "" if line.p_value is None else formats.number(line.p_value),
             LEVELS[line.level],
         ]
 
@@ -220,14 +221,14 @@ def together() -> str:
     return table(("data, victim", "recipe", "p of each run"), rows)
 
 
-def game() -> str:
-    """Writes the leakage game: success with and without the person, by judge."""
+def game(shown: Sequence[str]) -> str:
+    """Writes the leakage game: success with and without the person, by judge and reading."""
     found = records.read(RESULTS / "game.json", Games)
     rows = []
     for photographs, each in found.games.items():
         for judge, readings in each.figures.items():
-            for reading, title in READINGS.items():
-                figures = readings[reading]
+            for reading in shown:
+                title, figures = READINGS[reading], readings[reading]
                 low, high = figures.advantage.exact
                 rows.append(
                     [
@@ -238,7 +239,7 @@ def game() -> str:
                         number(figures.nearest, 2, interval=True),
                         number(figures.stand_in, 2),
                         f"{figures.advantage.value:.2f} ({low:.2f} to {high:.2f})",
-                        f"{figures.advantage.p_value:.3f}",
+                        formats.number(figures.advantage.p_value),
                         f"{figures.ideal:.2f}",
                     ]
                 )
@@ -352,7 +353,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "orl_people": lambda: by_person("orl"),
     "lfw_people": lambda: by_person("lfw"),
     "together": together,
-    "game": game,
+    "game": lambda: game(tuple(READINGS)),
+    "game_in_short": lambda: game(("tenth",)),
     "origins": origins,
     "step": step,
     "peers": peers,

@@ -43,13 +43,18 @@ def test_tables_are_those_of_the_result_files(page):
     assert ("<!-- generated" in text) == (page in generate.PAGES)
 
 
-@pytest.mark.parametrize("name", ["orl_best", "lfw_best"])
-def test_results_can_be_traced(name):
-    origin = generate.evaluation(name).provenance
-    assert re.fullmatch(r"[0-9a-f]{40}", origin.commit)
-    assert origin.clean
-    assert {"jax", "mia_jax", "numpy", "python"} <= set(origin.versions)
-    assert origin.flags["recipe"] == "best"
+@pytest.mark.parametrize("data", generate.DATA)
+@pytest.mark.parametrize("noise", ["", "_noise"])
+@pytest.mark.parametrize("recipe", generate.RECIPES)
+def test_results_can_be_traced(data, noise, recipe):
+    for run in generate.pooled(f"{data}{noise}_{recipe}").runs.values():
+        origin = run.provenance
+        assert re.fullmatch(r"[0-9a-f]{40}", origin.commit)
+        assert origin.clean
+        assert {"jax", "mia_jax", "numpy", "python"} <= set(origin.versions)
+        assert origin.flags["recipe"] == recipe
+        assert origin.flags["training_noise"] == (0.6 if noise else 0.0)
+        assert origin.flags["identities"] == "all"
 
 
 def test_a_number_that_is_changed_by_hand_is_found():

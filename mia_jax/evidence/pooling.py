@@ -246,7 +246,9 @@ def _judge(judgements: Sequence[Judgement], seed: int) -> PooledJudge:
 
         def of(name: str) -> Measure | None:
             found = [getattr(row, name) for row in kept]
-            return None if None in found else mean([each.value for each in found])
+            if None in found:
+                return None
+            return mean([each.value for each in found], rate=name in ("rank1", "found"))
 
         def within(places: float) -> Any:
             return mean([row.set_rank <= places for row in kept], rate=True)
