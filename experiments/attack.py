@@ -63,7 +63,9 @@ def on_chunks(
       and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
     """
     weights = sharding.place(mesh, params, placement.split_classes)
-    shared = (weights, *sharding.replicate(mesh, (how, jax.random.key(seed))))
+    # As plain numbers: jax puts a typed key on no mesh of several processes.
+    key = np.asarray(jax.random.key_data(jax.random.key(seed)))
+    shared = (weights, *sharding.replicate(mesh, (how, key)))
     compiled = _chunks(mesh, _CHUNK.value)
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
@@ -79,7 +81,8 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
     """Compiles the attack with so many restarts on each device."""
 
     def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
-        params, how, key = shared
+        params, how, numbers = shared
+        key = jax.random.wrap_key_data(numbers)
         return invert(params, make_cases(key, target, first + jnp.arange(restarts)), how)
 
     return sharding.item_by_item(mesh, chunk)
