@@ -39,6 +39,11 @@ LEVELS = {
 READINGS = {"tenth": "set in the first tenth", "first": "set first"}
 DATA = {"orl": "ORL", "lfw": "LFW"}
 RECIPES = ("best", "paper")
+VICTIMS = {
+    f"{data}{noise}": f"{title}, {victim}"
+    for data, title in DATA.items()
+    for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6"))
+}
 KINDS = {
     "seeds": "null: seeds of `{}`, not attacked",
     "others": "null: clones of `{}` aimed at others",
@@ -123,39 +128,27 @@ def of_judges(prefix: str) -> str:
 def summary() -> str:
     """Writes a line for each data set, victim and recipe: the judges side by side."""
     rows = []
-    for prefix, title in DATA.items():
-        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
-            for recipe in RECIPES:
-                name = f"{prefix}{noise}_{recipe}"
-                strange = pooled(name).judges[DLIB]
-                levels = pooled(name).levels
-                found = figures(name, "clones")
-                shown = levels.get(results.RECOGNIZABLE, 0)
-                rows.append(
-                    [
-                        f"{title}, {victim}",
-                        f"`{recipe}`",
-                        *found[:6],
-                        f"{shown} of {strange.attacks}",
-                    ]
-                )
+    for victim, title in VICTIMS.items():
+        for recipe in RECIPES:
+            name = f"{victim}_{recipe}"
+            shown = pooled(name).levels.get(results.RECOGNIZABLE, 0)
+            counted = f"{shown} of {pooled(name).judges[DLIB].attacks}"
+            rows.append([title, f"`{recipe}`", *figures(name, "clones")[:6], counted])
     return table(("data, victim", "recipe", *HEADER[:6], "recognizable"), rows)
 
 
 def accuracy() -> str:
     """Writes how many test photographs the recognizers name right, over all trainings."""
     rows = []
-    for prefix, title in DATA.items():
-        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
-            runs = pooled(f"{prefix}{noise}_best").runs.values()
-            row = [f"{title}, {victim}"]
-            for role in ("target", EVALUATOR, RESIDUAL):
-                facts = [run.recognizers[role] for run in runs]
-                photographs = sum(each.test_photographs for each in facts)
-                hits = sum(each.test_accuracy * each.test_photographs for each in facts)
-                interval = statistics.wilson_interval(hits / photographs, photographs)
-                row.append(number(Measure(hits / photographs, interval), 3, interval=True))
-            rows.append(row)
+    for victim, title in VICTIMS.items():
+        runs, row = pooled(f"{victim}_best").runs.values(), [title]
+        for role in ("target", EVALUATOR, RESIDUAL):
+            facts = [run.recognizers[role] for run in runs]
+            photographs = sum(each.test_photographs for each in facts)
+            hits = sum(each.test_accuracy * each.test_photographs for each in facts)
+            interval = statistics.wilson_interval(hits / photographs, photographs)
+            row.append(number(Measure(hits / photographs, interval), 3, interval=True))
+        rows.append(row)
     return table(("data, victim", "target", EVALUATOR, RESIDUAL), rows)
 
 
@@ -211,13 +204,12 @@ def by_person(prefix: str) -> str:
 def together() -> str:
     """Writes the tests over all people at once, run by run."""
     rows = []
-    for prefix, title in DATA.items():
-        for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6")):
-            for recipe in RECIPES:
-                runs = pooled(f"{prefix}{noise}_{recipe}").runs.values()
-                values = [run.overall_p_value for run in runs]
-                written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
-                rows.append([f"{title}, {victim}", f"`{recipe}`", written])
+    for victim, title in VICTIMS.items():
+        for recipe in RECIPES:
+            runs = pooled(f"{victim}_{recipe}").runs.values()
+            values = [run.overall_p_value for run in runs]
+            written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
+            rows.append([title, f"`{recipe}`", written])
     return table(("data, victim", "recipe", "p of each run"), rows)
 
 

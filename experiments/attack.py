@@ -63,9 +63,7 @@ def on_chunks(
       and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
     """
     weights = sharding.place(mesh, params, placement.split_classes)
-    # As plain numbers: jax puts a typed key on no mesh of several processes.
-    key = np.asarray(jax.random.key_data(jax.random.key(seed)))
-    shared = (weights, *sharding.replicate(mesh, (how, key)))
+    shared = (weights, *sharding.replicate(mesh, (how, jax.random.key(seed))))
     compiled = _chunks(mesh, _CHUNK.value)
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
@@ -81,8 +79,7 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
     """Compiles the attack with so many restarts on each device."""
 
     def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
-        params, how, numbers = shared
-        key = jax.random.wrap_key_data(numbers)
+        params, how, key = shared
         return invert(params, make_cases(key, target, first + jnp.arange(restarts)), how)
 
     return sharding.item_by_item(mesh, chunk)

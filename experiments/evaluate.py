@@ -19,7 +19,6 @@ from experiments import (
     provenance,
     release_check,
 )
-from mia_jax.attack import selection
 from mia_jax.evidence import agreement, evaluation, examination, significance, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
@@ -31,7 +30,6 @@ from mia_jax.runtime.workdir import WorkDirectory
 for _module in (experiment, panel, release_check):
     flags.adopt_module_key_flags(_module)
 _MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
-_PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
 def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
@@ -120,16 +118,14 @@ def show(
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    params, logits = target.params, target.architecture.logits
-    look = functools.partial(jax.jit(logits), params)
+    look = functools.partial(jax.jit(target.architecture.logits), target.params)
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
-    key = jax.random.fold_in(jax.random.key(roles.seed), _PICK)
     mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
     with console.progress(len(names), 0, "evaluate", "person") as bar:
         for name in names:
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
             place = roles.classes[TARGET].index(name)
-            robust = selection.robust_scores(logits, params, shown.clones, place, key)
+            robust = exhibits.robust_scores(target, shown.clones, place, roles.seed)
             asked = [judge for judge in judges if name in judge.people]
             examined = examination.examine(name, shown, look, place, asked, robust, galleries)
             for judge, what in examined.items():

@@ -2,15 +2,19 @@
 
 from collections.abc import Container, Sequence
 
+import jax
 import numpy as np
 
 from experiments import clones, experiment
+from mia_jax.attack import selection
 from mia_jax.evidence import examination
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
+
+_PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
 def attacked(workdir: WorkDirectory, roles: Protocol, known: Container[str]) -> tuple[str, ...]:
@@ -116,3 +120,22 @@ def of_others(workdir: WorkDirectory, name: str, names: Sequence[str], restarts:
     }
     taken = [clones[other][:count] for other, count in shares.items()]
     return np.concatenate([*taken, clones[name][:0]])
+
+
+def robust_scores(
+    attacked: experiment.Trained, images: np.ndarray, place: int, seed: int
+) -> np.ndarray:
+    """Asks the target about views of clones: by this an attacker without a judge picks one.
+
+    Args:
+      attacked: The target.
+      images: `[n, height, width, channels]` in [0, 1].
+      place: The class at which they were aimed.
+      seed: The experiment's; all clones are seen in the same views.
+
+    Returns:
+      `[n]` in [0, 1].
+    """
+    key = jax.random.fold_in(jax.random.key(seed), _PICK)
+    logits = attacked.architecture.logits
+    return selection.robust_scores(logits, attacked.params, images, place, key)

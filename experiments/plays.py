@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
-from experiments import attack, experiment, panel, provenance, worlds
+from experiments import attack, exhibits, experiment, panel, provenance, worlds
 from experiments.experiment import Plan, Trained
-from mia_jax.attack import selection
 from mia_jax.evidence import game
 from mia_jax.evidence.game import Game, Ideal, JudgeFacts, Play, Ranks
 from mia_jax.evidence.judges import Judge
@@ -15,8 +13,6 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET
 from mia_jax.runtime import storage
 from mia_jax.runtime.workdir import WorkDirectory
-
-_PICK = 2  # Folded into the seed's key, for the views by which an attacker picks a clone.
 
 
 def judge_games(
@@ -141,10 +137,7 @@ def places(
     """
     clones = np.asarray(storage.map_array(home.clones_of(name), "clones"))
     place = plan.protocol.classes[TARGET].index(name)
-    key = jax.random.fold_in(jax.random.key(plan.protocol.seed), _PICK)
-    logits = attacked.architecture.logits
-    robust = selection.robust_scores(logits, attacked.params, clones, place, key)
-    pick = int(robust.argmax())
+    pick = int(exhibits.robust_scores(attacked, clones, place, plan.protocol.seed).argmax())
     return {judge.name: game.place(judge, clones, pick, person) for judge in judges}
 
 

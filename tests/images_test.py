@@ -151,5 +151,18 @@ class ReadImageTest(parameterized.TestCase):
             images.check_format(image_size, channels)
 
 
+class PictureTest(parameterized.TestCase):
+    @parameterized.parameters(1, 3)
+    def test_the_way_back_from_pixels_keeps_every_level(self, channels):
+        levels = np.arange(24 * channels, dtype=np.uint8).reshape(4, 6, channels)
+        back = images.picture(levels / np.float32(255))
+        self.assertEqual(back.mode, "L" if channels == 1 else "RGB")
+        np.testing.assert_array_equal(np.asarray(back).reshape(levels.shape), levels)
+
+    def test_what_is_out_of_range_is_clipped_and_no_number_is_black(self):
+        shown = images.picture(np.array([[[-1.0], [2.0], [np.nan]]]))
+        np.testing.assert_array_equal(np.asarray(shown), [[0, 255, 0]])
+
+
 if __name__ == "__main__":
     absltest.main()

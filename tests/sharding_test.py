@@ -440,6 +440,13 @@ class OneDeviceTest(parameterized.TestCase):
         found = sharding.gather(mesh, sharding.replicate(mesh, shared))
         self.assertIs(found["activation"], jnp.tanh)
 
+    def test_a_typed_key_stays_one(self):
+        mesh, key = sharding.make_mesh(), jax.random.key(7, impl="rbg")
+        found, _ = sharding.replicate(mesh, (key, "a name"))
+        self.assertEqual(found.dtype, key.dtype)
+        np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(key))
+        self.assertTrue(found.sharding.is_fully_replicated)
+
     def test_a_rule_sees_the_names_on_the_path(self):
         class State(NamedTuple):
             params: dict

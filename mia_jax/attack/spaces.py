@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
 from mia_jax.attack import losses, seeds
@@ -74,6 +75,61 @@ def pixels(auxiliary: jax.Array, seed: seeds.SeedFn = seeds.mean_of_subset) -> S
     """
     start = Partial(start_image, seed, auxiliary)
     return Space(start, identity, no_penalty, clip_pixels)
+
+
+def gaussian(
+    encode: Callable[[jax.Array], jax.Array],
+    decode: Callable[[jax.Array], jax.Array],
+    auxiliary: jax.Array | np.ndarray,
+    *,
+    seed: seeds.SeedFn,
+    spread: float,
+    prior: float,
+) -> Space:
+    """Searches coordinates that are standard normal over faces.
+
+    Args:
+      encode: From an image `[height, width, channels]` to its coordinates.
+      decode: From coordinates to an image, which is kept in [0, 1]: outside the attack would find
+        contrasts that no photograph has.
+      auxiliary: `[n, height, width, channels]` in [0, 1], of which the seed is made.
+      seed: The image from whose coordinates a restart starts; from `seeds`.
+      spread: Standard deviation of Gaussian noise on the first coordinates.
+      prior: Weight of half the squared coordinates: 1 weighs them as the logarithm of a standard
+        normal density.
+
+    Returns:
+      A space whose points are the coordinates, without bounds.
+    """
+    return Space(
+        start=Partial(_start_near, encode, seed, jnp.asarray(auxiliary), spread),
+        decode=Partial(_decode_within, decode),
+        penalty=Partial(gaussian_penalty, prior),
+        project=identity,
+    )
+
+
+def gaussian_penalty(prior: float, point: jax.Array, image: jax.Array) -> jax.Array:
+    """Weighs coordinates by a Gaussian density."""
+    del image
+    return prior / 2 * jnp.sum(point**2)
+
+
+def _start_near(
+    encode: Callable[[jax.Array], jax.Array],
+    seed: seeds.SeedFn,
+    auxiliary: jax.Array,
+    spread: float,
+    key: jax.Array,
+) -> jax.Array:
+    """Encodes a seed image, and adds noise to all coordinates."""
+    point = encode(start_image(seed, auxiliary, key))
+    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
+
+
+def _decode_within(decode: Callable[[jax.Array], jax.Array], point: jax.Array) -> jax.Array:
+    """Decodes within [0, 1]."""
+    return clip_pixels(decode(point))
 
 
 def with_penalty(space: Space, total_variation: float, l2: float) -> Space:

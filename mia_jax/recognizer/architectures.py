@@ -59,7 +59,7 @@ RESNET = Architecture(
     classify=resnet.classify,
     last_layer=resnet.last_layer,
     logits=resnet.logits,
-    features=resnet.features,
+    features=resnet.convolve,
     dense=(resnet.LAST,),
     dropped=(1, resnet.FEATURES),
 )

@@ -199,16 +199,3 @@ def logits(params: Params, images: jax.Array) -> jax.Array:
       `[n, classes]`.
     """
     return last_layer(params, convolve(params, images))
-
-
-def features(params: Params, images: jax.Array) -> jax.Array:
-    """Embeds images in what the last layer sees: a judge's features.
-
-    Args:
-      params: From `init` or a checkpoint.
-      images: `[n, height, width, channels]` in [0, 1].
-
-    Returns:
-      `[n, 512]`, not negative.
-    """
-    return convolve(params, images)

@@ -71,7 +71,16 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
       The same, on all devices of the mesh.
     """
     arrays, others = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), others)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def put(array: Any) -> Any:
+        if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return jax.device_put(array, everywhere)
+        # jax puts a typed key on no mesh of several processes, only its numbers.
+        numbers = jax.device_put(np.asarray(jax.random.key_data(array)), everywhere)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
+
+    return eqx.combine(jax.tree.map(put, arrays), others)
 
 
 def place(mesh: Mesh, tree: Any, rule: Callable[[tuple[str, ...]], PartitionSpec]) -> Any:

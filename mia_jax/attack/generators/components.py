@@ -13,14 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from mia_jax.attack import seeds
-from mia_jax.attack.generators.eigenfaces import (
-    Eigenfaces,
-    decode_within,
-    gaussian_penalty,
-    principal_components,
-)
-from mia_jax.attack.spaces import Space, identity, start_image
+from mia_jax.attack import seeds, spaces
+from mia_jax.attack.generators.eigenfaces import Eigenfaces, decode, principal_components
+from mia_jax.attack.spaces import Space
 from mia_jax.runtime.errors import UserError
 
 
@@ -74,20 +69,14 @@ def space(
       UserError: If an argument is out of range.
     """
     fitted = fit(auxiliary, size, windows, components, independence)
-    return Space(
-        start=Partial(_start, fitted, seed, jnp.asarray(auxiliary), spread),
-        decode=Partial(decode_within, fitted.faces),
-        penalty=Partial(gaussian_penalty, prior),
-        project=identity,
+    return spaces.gaussian(
+        Partial(encode, fitted),
+        Partial(decode, fitted.faces),
+        auxiliary,
+        seed=seed,
+        spread=spread,
+        prior=prior,
     )
-
-
-def _start(
-    fitted: Components, seed: seeds.SeedFn, auxiliary: jax.Array, spread: float, key: jax.Array
-) -> jax.Array:
-    """Projects a seed image, and adds noise to all coordinates."""
-    point = encode(fitted, start_image(seed, auxiliary, key))
-    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
 
 
 def fit(

@@ -12,9 +12,8 @@ import numpy as np
 import scipy.fft
 from jax.tree_util import Partial
 
-from mia_jax.attack import seeds
-from mia_jax.attack.objectives import clip_pixels
-from mia_jax.attack.spaces import Space, identity, start_image
+from mia_jax.attack import seeds, spaces
+from mia_jax.attack.spaces import Space
 from mia_jax.runtime.errors import UserError
 
 
@@ -61,38 +60,20 @@ def space(
     basis = orthogonal = fit(auxiliary, components)
     if waves:
         basis = with_waves(basis, waves, wave_deviation)
-    faces = jnp.asarray(auxiliary)
-    return Space(
-        start=Partial(_start, orthogonal, len(basis.components), seed, faces, spread),
-        decode=Partial(decode_within, basis),
-        penalty=Partial(gaussian_penalty, prior),
-        project=identity,
+    return spaces.gaussian(
+        Partial(_encode_first, orthogonal, len(basis.components)),
+        Partial(decode, basis),
+        auxiliary,
+        seed=seed,
+        spread=spread,
+        prior=prior,
     )
 
 
-def _start(
-    orthogonal: Eigenfaces,
-    size: int,
-    seed: seeds.SeedFn,
-    auxiliary: jax.Array,
-    spread: float,
-    key: jax.Array,
-) -> jax.Array:
-    """Projects a seed image on the eigenfaces, and adds noise to all coefficients."""
-    point = encode(orthogonal, start_image(seed, auxiliary, key))
-    point = jnp.pad(point, (0, size - len(point)))
-    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
-
-
-def decode_within(basis: Eigenfaces, point: jax.Array) -> jax.Array:
-    """Decodes within [0, 1]: outside the attack would find contrasts that no photograph has."""
-    return clip_pixels(decode(basis, point))
-
-
-def gaussian_penalty(prior: float, point: jax.Array, image: jax.Array) -> jax.Array:
-    """Weighs the coefficients by a Gaussian density."""
-    del image
-    return prior / 2 * jnp.sum(point**2)
+def _encode_first(orthogonal: Eigenfaces, size: int, image: jax.Array) -> jax.Array:
+    """Projects on the eigenfaces, which come first among so many coefficients."""
+    point = encode(orthogonal, image)
+    return jnp.pad(point, (0, size - len(point)))
 
 
 def fit(auxiliary: np.ndarray, components: int) -> Eigenfaces:

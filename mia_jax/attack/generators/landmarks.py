@@ -4,7 +4,6 @@ A landmark function takes images `[n, height, width, channels]` in [0, 1] to poi
 `[n, points, 2]`, row and column in pixels, NaN for an image without a face. dlib's is built in.
 """
 
-import importlib.metadata
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mia_jax.faces import images
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 LandmarkFn = Callable[[np.ndarray], np.ndarray]
@@ -52,8 +53,8 @@ def dlib_landmarks() -> LandmarkFn:
             f"{path} is damaged ({error}): pip install --force-reinstall {PACKAGE}==0.3.0"
         ) from error
 
-    def find(images: np.ndarray) -> np.ndarray:
-        return np.stack([_look(detector, predictor, image) for image in np.asarray(images)])
+    def find(faces: np.ndarray) -> np.ndarray:
+        return np.stack([_look(detector, predictor, face) for face in np.asarray(faces)])
 
     return find
 
@@ -61,8 +62,7 @@ def dlib_landmarks() -> LandmarkFn:
 def _look(detector: Any, predictor: Any, image: np.ndarray) -> np.ndarray:
     """Returns the landmarks of the largest face in an image, NaN where there is none."""
     scale = _SIDE / max(image.shape[:2])
-    levels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    picture = Image.fromarray(levels if levels.shape[-1] == 3 else levels[..., 0]).convert("RGB")
+    picture = images.picture(image).convert("RGB")
     size = (round(scale * image.shape[1]), round(scale * image.shape[0]))
     pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
     faces = detector(pixels)
@@ -75,17 +75,14 @@ def _look(detector: Any, predictor: Any, image: np.ndarray) -> np.ndarray:
 
 def _path() -> pathlib.Path:
     """Finds the predictor in its package, which cannot be imported without pkg_resources."""
-    try:
-        files = importlib.metadata.distribution(PACKAGE).files or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise _missing(f"{PACKAGE} is not installed") from error
-    for file in files:
-        path = pathlib.Path(str(file.locate()))
-        if file.name == _FILE and path.exists():
-            return path
-    raise MissingError(
-        f"the package {PACKAGE} lacks {_FILE}: pip install --force-reinstall {PACKAGE}==0.3.0"
-    )
+    found = packages.files(PACKAGE)
+    if found is None:
+        raise _missing(f"{PACKAGE} is not installed")
+    if _FILE not in found:
+        raise MissingError(
+            f"the package {PACKAGE} lacks {_FILE}: pip install --force-reinstall {PACKAGE}==0.3.0"
+        )
+    return found[_FILE]
 
 
 def _missing(what: str) -> MissingError:

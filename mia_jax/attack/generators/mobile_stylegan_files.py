@@ -6,7 +6,6 @@ file is Apache-2.0, but the network was distilled from NVIDIA's StyleGAN2, train
 photographs of FFHQ, and the licenses of both exclude commercial use: an extra, for research only.
 """
 
-import importlib.metadata
 import pathlib
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 
 from mia_jax.attack.generators import openvino
 from mia_jax.attack.generators.mobile_stylegan import Affine, Block, Layer, Network
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 PACKAGE, VERSION = "random-face", "2021.7.21.1"
@@ -22,11 +22,7 @@ _INSTALL = f"pip install --force-reinstall --no-deps {PACKAGE}=={VERSION}"
 
 def installed() -> bool:
     """Tells whether the package that carries the generator is installed."""
-    try:
-        importlib.metadata.distribution(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return packages.files(PACKAGE) is not None
 
 
 def load(directory: pathlib.Path | None = None) -> Network:
@@ -62,18 +58,16 @@ def load(directory: pathlib.Path | None = None) -> Network:
 
 def _directory() -> pathlib.Path:
     """Finds the files of the installed package, without importing it."""
-    try:
-        files = importlib.metadata.distribution(PACKAGE).files or []
-    except importlib.metadata.PackageNotFoundError as error:
+    found = packages.files(PACKAGE)
+    if found is None:
         raise MissingError(
             f"the photorealistic generator needs the files of {PACKAGE}, which is not installed: "
             f"pip install --no-deps {PACKAGE}=={VERSION} (for research only: the data it was "
             "trained on exclude commercial use)"
-        ) from error
-    for file in files:
-        if file.name == "SynthesisNetwork.xml":
-            return pathlib.Path(str(file.locate())).parent
-    raise MissingError(f"the package {PACKAGE} lacks SynthesisNetwork.xml: {_INSTALL}")
+        )
+    if "SynthesisNetwork.xml" not in found:
+        raise MissingError(f"the package {PACKAGE} lacks SynthesisNetwork.xml: {_INSTALL}")
+    return found["SynthesisNetwork.xml"].parent
 
 
 def _translate(mapping: dict[str, openvino.Node], synthesis: dict[str, openvino.Node]) -> Network:

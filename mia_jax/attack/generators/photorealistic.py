@@ -16,11 +16,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from mia_jax.attack.generators import framing, mobile_stylegan
-from mia_jax.attack.generators.eigenfaces import gaussian_penalty, principal_components
+from mia_jax.attack.generators.eigenfaces import principal_components
 from mia_jax.attack.generators.mobile_stylegan import Network
 from mia_jax.attack.generators.readout import Readout, gray, gray_readout, read
 from mia_jax.attack.objectives import clip_pixels
-from mia_jax.attack.spaces import Space, identity
+from mia_jax.attack.spaces import Space, gaussian_penalty, identity
 from mia_jax.runtime.errors import UserError
 
 _DRAWS = 4096  # Of the mapping, for the principal components.

@@ -15,12 +15,11 @@ import scipy.interpolate
 import scipy.ndimage
 from jax.tree_util import Partial
 
-from mia_jax.attack import seeds
+from mia_jax.attack import seeds, spaces
 from mia_jax.attack.generators import components as local
 from mia_jax.attack.generators import eigenfaces
 from mia_jax.attack.generators.landmarks import LandmarkFn
-from mia_jax.attack.objectives import clip_pixels
-from mia_jax.attack.spaces import Space, identity, start_image
+from mia_jax.attack.spaces import Space
 from mia_jax.runtime.errors import UserError
 
 _ANCHORS = 5  # Points along each border that stay where they are.
@@ -80,26 +79,20 @@ def space(
     fitted, textures = fit(
         auxiliary, landmarks, components, size, windows, window_components, independence
     )
-    return Space(
-        start=Partial(_start, fitted, seed, textures, spread),
-        decode=Partial(_decode_within, fitted),
-        penalty=Partial(eigenfaces.gaussian_penalty, prior),
-        project=identity,
+    return spaces.gaussian(
+        Partial(_encode_texture, fitted),
+        Partial(decode, fitted),
+        textures,
+        seed=seed,
+        spread=spread,
+        prior=prior,
     )
 
 
-def _start(
-    fitted: Shapes, seed: seeds.SeedFn, textures: jax.Array, spread: float, key: jax.Array
-) -> jax.Array:
-    """Projects a seed texture in the mean shape, and adds noise to all coordinates."""
-    texture = local.encode(fitted.texture, start_image(seed, textures, key))
-    point = jnp.pad(texture, (len(fitted.fields.components), 0))
-    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
-
-
-def _decode_within(fitted: Shapes, point: jax.Array) -> jax.Array:
-    """Decodes within [0, 1]."""
-    return clip_pixels(decode(fitted, point))
+def _encode_texture(fitted: Shapes, texture: jax.Array) -> jax.Array:
+    """Projects a texture, in the mean shape."""
+    point = local.encode(fitted.texture, texture)
+    return jnp.pad(point, (len(fitted.fields.components), 0))
 
 
 def fit(

@@ -16,10 +16,8 @@ import optax
 from flax import linen as nn
 from jax.tree_util import Partial
 
-from mia_jax.attack import seeds
-from mia_jax.attack.generators.eigenfaces import gaussian_penalty
-from mia_jax.attack.objectives import clip_pixels
-from mia_jax.attack.spaces import Space, identity, start_image
+from mia_jax.attack import seeds, spaces
+from mia_jax.attack.spaces import Space
 from mia_jax.recognizer.convolution import convolve
 from mia_jax.recognizer.views import ViewRange, random_view
 from mia_jax.runtime.errors import UserError
@@ -112,25 +110,9 @@ def space(
     Returns:
       A space whose points are `[latents]` coordinates, without bounds.
     """
-    return Space(
-        start=Partial(_start, vae, seed, jnp.asarray(auxiliary), spread),
-        decode=Partial(_decode_within, vae),
-        penalty=Partial(gaussian_penalty, prior),
-        project=identity,
+    return spaces.gaussian(
+        Partial(encode, vae), Partial(decode, vae), auxiliary, seed=seed, spread=spread, prior=prior
     )
-
-
-def _start(
-    vae: VAE, seed: seeds.SeedFn, auxiliary: jax.Array, spread: float, key: jax.Array
-) -> jax.Array:
-    """Encodes a seed image, and adds noise to all coordinates."""
-    point = encode(vae, start_image(seed, auxiliary, key))
-    return point + spread * jax.random.normal(jax.random.split(key)[1], point.shape)
-
-
-def _decode_within(vae: VAE, point: jax.Array) -> jax.Array:
-    """Decodes within [0, 1]."""
-    return clip_pixels(decode(vae, point))
 
 
 def decode(vae: VAE, point: jax.Array) -> jax.Array:
