@@ -5,6 +5,7 @@ by backend. So that a lost process is not told by such a text, each one writes e
 JAX's coordination service that it lives, and whoever fails looks whose sign has stopped.
 """
 
+import atexit
 import contextlib
 import threading
 import time
@@ -26,17 +27,27 @@ def announce() -> None:
     if client is None:
         return
     key = f"{_SIGNS}/{jax.process_index()}"
+    ended = threading.Event()
 
     def tell() -> None:
         count = 0
         # Where the first process is gone, so are the signs, and JAX ends this process too.
         with contextlib.suppress(jax.errors.JaxRuntimeError):
-            while True:
+            while not ended.is_set():
                 client.key_value_set(key, str(count), allow_overwrite=True)
                 count += 1
-                time.sleep(_EVERY)
+                ended.wait(_EVERY)
 
-    threading.Thread(target=tell, daemon=True).start()
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+
+    def end() -> None:
+        ended.set()
+        teller.join(_PATIENCE)
+
+    # A thread that is inside JAX's client while Python ends aborts the process. This runs before
+    # JAX leaves the others, which it asked for earlier.
+    atexit.register(end)
 
 
 def lost() -> bool:
