@@ -8,6 +8,7 @@ chunks of its own devices: see `mia_jax.runtime.workload` and `mia_jax.runtime.s
 
 import functools
 import json
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -149,21 +150,24 @@ def fitting(
     return fit
 
 
-def facts_of(wanted: recipe.Recipe, seed: int) -> AttackFacts:
+def facts_of(wanted: recipe.Recipe, plan: experiment.Plan) -> AttackFacts:
     """Says how clones are made, as it is stored with them.
 
     Args:
       wanted: How to attack.
-      seed: The experiment's.
+      plan: The experiment's.
 
     Returns:
-      The recipe, by the flags as they are now.
+      The recipe, by the flags as they are now. The recipes' argument `auxiliary` is among its
+      arguments where the faces come from a folder: the folder's name.
     """
+    public = plan.faces.auxiliary_dir
+    auxiliary = {"auxiliary": pathlib.Path(public).absolute().name} if public else {}
     return AttackFacts(
         name=wanted.name,
-        arguments=wanted.described(),
+        arguments=wanted.described() | auxiliary,
         restarts=_RESTARTS.value,
-        random_seed=seed,
+        random_seed=plan.protocol.seed,
         gradients_per_iteration=max(wanted.arguments["views_per_iteration"], 1),
         iterations=wanted.arguments["iterations"],
     )
@@ -191,7 +195,8 @@ def make_clones(
       UserError: If the model cannot be attacked, or clones of another recipe or of other weights
         are in the way.
     """
-    classes, facts = roles.classes[TARGET], facts_of(wanted, roles.seed)
+    plan = records.read(workdir.protocol, experiment.Plan)
+    classes, facts = roles.classes[TARGET], facts_of(wanted, plan)
     origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
     sizes = (_RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)

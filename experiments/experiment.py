@@ -38,12 +38,14 @@ class Plan:
       faces: Which faces, and how they are read.
       division: How the parts are given.
       photographs: How many photographs there are of each person.
+      auxiliary: How many there are in `--auxiliary_dir`; None without.
       protocol: Who plays which part.
     """
 
     faces: options.FacesOptions
     division: options.DivisionOptions
     photographs: Mapping[str, int]
+    auxiliary: int | None
     protocol: Protocol
 
 
@@ -61,11 +63,11 @@ class Trained(NamedTuple):
 
 @functools.cache  # The stages of `reproduce` share them.
 def _load(wanted: options.FacesOptions) -> faces.Faces:
-    """Loads the faces."""
+    """Loads the faces, those that the attacker has from elsewhere too."""
     arguments: dict[str, Any] = {
         name: value
         for name, value in dataclasses.asdict(wanted).items()
-        if name != "dataset" and value is not None
+        if name not in ("dataset", "auxiliary_dir") and value is not None
     }
     if wanted.dataset in ("lfw", "vgg_face2"):
         arguments["download"] = options.DOWNLOAD.value
@@ -77,13 +79,28 @@ def _load(wanted: options.FacesOptions) -> faces.Faces:
         len(loaded.names),
         time.perf_counter() - started,
     )
-    return loaded
+    if not wanted.auxiliary_dir:
+        return loaded
+    _, image_size, _, channels = loaded.images.shape
+    auxiliary = faces.load_photographs(
+        wanted.auxiliary_dir,
+        image_size=image_size,
+        channels=channels,
+        strict_images=bool(wanted.strict_images),
+    )
+    logging.info("The attacker has %d photographs in %s", len(auxiliary), wanted.auxiliary_dir)
+    return dataclasses.replace(loaded, auxiliary=auxiliary)
 
 
 def _photographs(loaded: faces.Faces) -> dict[str, int]:
     """Counts the photographs of each person."""
     counts = np.bincount(loaded.identities, minlength=len(loaded.names))
     return {name: int(count) for name, count in zip(loaded.names, counts, strict=True)}
+
+
+def _auxiliary(loaded: faces.Faces) -> int | None:
+    """Counts the photographs that the attacker has from elsewhere."""
+    return None if loaded.auxiliary is None else len(loaded.auxiliary)
 
 
 def check_flags(workdir: WorkDirectory) -> Plan | None:
@@ -133,12 +150,19 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
         loaded = _load(wanted)
         photographs = _photographs(loaded)
         made = protocol.make_protocol(photographs, **division.arguments())
-        records.write(workdir.protocol, Plan(wanted, division, photographs, made))
+        plan = Plan(wanted, division, photographs, _auxiliary(loaded), made)
+        records.write(workdir.protocol, plan)
         return loaded, made
     loaded = _load(plan.faces)
     if _photographs(loaded) != plan.photographs:
         raise UserError(
             f"the faces are not those for which {workdir.protocol} was made: restore them, or "
+            "choose another --workdir"
+        )
+    if _auxiliary(loaded) != plan.auxiliary:
+        raise UserError(
+            f"--auxiliary_dir={plan.faces.auxiliary_dir} holds {_auxiliary(loaded)} photographs, "
+            f"not the {plan.auxiliary} for which {workdir.protocol} was made: restore them, or "
             "choose another --workdir"
         )
     return loaded, plan.protocol
@@ -200,8 +224,24 @@ def photographs_of(
     return np.asarray(loaded.images[loaded.indices_of(name)[list(chosen[name])]])
 
 
+def auxiliary_photographs(loaded: faces.Faces, roles: Protocol) -> tuple[faces.Images, np.ndarray]:
+    """Says which photographs the attacker has.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      Those of `--auxiliary_dir`, or by default all of the data set; and the positions of the
+      attacker's among them.
+    """
+    if loaded.auxiliary is not None:
+        return loaded.auxiliary, np.arange(len(loaded.auxiliary))
+    return loaded.images, np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
+
+
 def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:
-    """Reads the faces of people who train no recognizer.
+    """Reads the attacker's faces, of people who train no recognizer.
 
     Args:
       loaded: All faces.
@@ -211,11 +251,11 @@ def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndar
     Returns:
       `[n, height, width, channels]` in [0, 1].
     """
-    positions = np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
+    images, positions = auxiliary_photographs(loaded, roles)
     if len(positions) > limit:
         order = protocol.shuffled(roles.seed, positions.tolist(), "auxiliary")
         positions = np.array(sorted(order[:limit]))
-    return np.asarray(loaded.images[positions])
+    return np.asarray(images[positions])
 
 
 def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:

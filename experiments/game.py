@@ -172,7 +172,7 @@ def main() -> None:
     make_worlds(games, loaded, plans, asked, wanted, how)
     if jax.process_index():
         return  # One process judges.
-    attacked = attack.facts_of(wanted, roles.seed)
+    attacked = attack.facts_of(wanted, plan)
     if finished(workdir, plans, asked, panel.names(roles), attacked, how):
         logging.info("The game is judged already: %s", workdir.game)
     else:

@@ -1,6 +1,7 @@
 """Flags that several binaries share: the work directory, the faces, and who plays which part."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 from absl import flags
@@ -23,6 +24,12 @@ flags.DEFINE_enum(
     "person (--data_dir), or a dataset prepared with tensorflow-datasets.",
 )
 flags.DEFINE_string("data_dir", None, "Where the faces of --dataset=folder, lfw or vgg_face2 lie.")
+flags.DEFINE_string(
+    "auxiliary_dir",
+    None,
+    "Where public faces of other people lie, flat or in sub-folders, which are the attacker's; by "
+    "default those of the people of the data set who train no recognizer are.",
+)
 flags.DEFINE_integer(
     "image_size",
     128,
@@ -33,7 +40,10 @@ flags.DEFINE_enum(
     "channels", None, ["1", "3"], "1 for gray, 3 for RGB; by default as the faces are."
 )
 flags.DEFINE_bool(
-    "strict_images", None, "Stop at an unreadable file of --dataset=folder instead of skipping it."
+    "strict_images",
+    None,
+    "Stop at an unreadable file of --dataset=folder, or of --auxiliary_dir "
+    "beside it, instead of skipping it.",
 )
 flags.DEFINE_integer(
     "min_images",
@@ -94,6 +104,7 @@ class FacesOptions:
     image_size: int
     channels: int | None
     data_dir: str | None
+    auxiliary_dir: str | None
     min_images: int | None
     strict_images: bool | None
 
@@ -135,6 +146,16 @@ def of_faces() -> FacesOptions:
     wanted = FacesOptions(
         **{field.name: value_of(field.name) for field in dataclasses.fields(FacesOptions)}
     )
+    if wanted.data_dir and wanted.auxiliary_dir:
+        own, public = (
+            pathlib.Path(path).expanduser().resolve()
+            for path in (wanted.data_dir, wanted.auxiliary_dir)
+        )
+        if public.is_relative_to(own):
+            raise UserError(
+                f"--auxiliary_dir={wanted.auxiliary_dir} lies in --data_dir: the attacker's faces "
+                "must be other people's, name a folder elsewhere"
+            )
     if wanted.dataset == "folder":
         if not wanted.data_dir:
             raise UserError("--dataset=folder needs --data_dir, with a sub-folder for each person")

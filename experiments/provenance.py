@@ -185,14 +185,15 @@ def complete(
 
 def dataset_facts(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> DatasetFacts:
     """Says what the faces of a work directory are."""
+    _, auxiliary = experiment.auxiliary_photographs(loaded, roles)
     return DatasetFacts(
         name=records.read(workdir.protocol, experiment.Plan).faces.dataset,
         credit=loaded.credit,
         people=len(loaded.names),
         photographs=len(loaded.images),
         image_shape=tuple(loaded.images.shape[1:]),
-        auxiliary_people=len(roles.auxiliary),
-        auxiliary_photographs=sum(len(loaded.indices_of(name)) for name in roles.auxiliary),
+        auxiliary_people=len(roles.auxiliary) if loaded.auxiliary is None else None,
+        auxiliary_photographs=len(auxiliary),
     )
 
 

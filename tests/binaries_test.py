@@ -299,9 +299,18 @@ def test_folder_with_broken_images(tmp_path):
 
 
 def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_path):
-    """The strongest recipe, all people, both networks and a stranger, to the end and once more."""
+    """The strongest recipe, all people, both networks and a stranger, to the end and once more.
+
+    The attacker's faces are dark and come from elsewhere.
+    """
+    public, tmp_path = tmp_path / "public", tmp_path / "run"
+    (public / "more").mkdir(parents=True)
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 60, (24, 20, 18))):
+        folder = public / "more" if number % 2 else public
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
     flags = (
         f"--workdir={tmp_path}",
+        f"--auxiliary_dir={public}",
         "--recipe=best",
         "--components=20",
         "--waves=4",
@@ -341,6 +350,19 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
         assert own[0].isdisjoint(own[1])
         assert own[1] == own[2]
     assert "already" in succeed("reproduce", *flags).stderr
+
+    facts = result.dataset
+    assert (facts.auxiliary_people, facts.auxiliary_photographs) == (None, 24)
+    assert result.attack.arguments["auxiliary"] == "public"
+    assert "24 photographs in the folder public" in (tmp_path / "report.html").read_text()
+    for name in result.people:
+        with np.load(tmp_path / "clones" / f"{name}.npz", allow_pickle=False) as stored:
+            assert 0.05 < stored["seed"].mean() < 0.2  # The people of ORL are lighter.
+    elsewhere = f"--auxiliary_dir={public / 'more'}"
+    assert f"{elsewhere} contradicts" in refuse("attack", f"--workdir={tmp_path}", elsewhere)
+    (public / "0.png").unlink()
+    said = refuse("evaluate", f"--workdir={tmp_path}")
+    assert f"public holds 23 photographs, not the 24 for which {tmp_path}" in said
 
 
 def test_clones_of_weights_that_are_gone_are_refused(experiment, tmp_path):

@@ -17,14 +17,14 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 COUNTS = {f"p{i}": 5 for i in range(12)}
 BRIEF = Settings(batch_size=6, max_epochs=2, evaluate_every=1)
-FACES = options.FacesOptions("orl", 16, None, None, None, None)
+FACES = options.FacesOptions("orl", 16, None, None, None, None, None)
 DIVISION = options.DivisionOptions(10, 2, 0.3, 0.1, None, None, ("evaluator",), "shared")
 
 
 @pytest.fixture
 def plan():
     roles = faces.make_protocol(COUNTS, **DIVISION.arguments())
-    whole = experiment.Plan(FACES, DIVISION, COUNTS, roles)
+    whole = experiment.Plan(FACES, DIVISION, COUNTS, None, roles)
     return worlds.with_photographs(whole, "1")
 
 

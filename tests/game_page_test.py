@@ -48,6 +48,7 @@ def test_every_game_judge_and_reading_has_a_row():
 def test_the_page_says_what_was_played_and_what_came_out():
     said = " ".join(game.sentences(made_up.games()))
     assert "3 plays, of 2 people and 2 seeds of training, on orl faces of 64x64 pixels" in said
+    assert "The attacker's unrelated faces are 140 photographs of people of the data set" in said
     assert "the first 4 of 40 by dlib (a stranger)" in said
     assert "the first 2 of 18 by evaluator (shares architecture and people)" in said
     assert "With at most 2 photographs of each person, dlib finds the person in 100%" in said

@@ -207,6 +207,7 @@ def test_recognition_table_holds_every_number(page):
         ["jitter", "false"],
         ["stop_score", "–"],
         ["image_shape", "128, 128, 1"],
+        ["auxiliary_from", "orl"],
         ["jax", "0.6.2"],
         ["random_seed", "3"],
     ],

@@ -56,6 +56,12 @@ def test_it_is_stored_and_read_again():
         (run(0), "b and a are both of seed 0"),
         (run(1, (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)), "b and a differ in judges"),
         (run(1, dataset=dataclasses.replace(run(0).dataset, name="lfw")), "differ in data"),
+        (
+            dataclasses.replace(
+                run(1), attack=dataclasses.replace(run(1).attack, arguments={"auxiliary": "public"})
+            ),
+            "differ in recipe",
+        ),
     ],
 )
 def test_what_is_not_alike_is_refused(other, words):

@@ -125,6 +125,31 @@ def test_a_low_rate_is_called_no_exposure():
 
 
 @pytest.mark.parametrize(
+    ("people", "arguments", "said"),
+    [
+        (
+            9,
+            {},
+            "are 90 photographs of people of the data set who trained no recognizer (9 in all).",
+        ),
+        (
+            None,
+            {"auxiliary": "public"},
+            "are 90 photographs in the folder public, which is no part of the data set.",
+        ),
+    ],
+)
+def test_it_says_whose_faces_the_attacker_has(people, arguments, said):
+    plain = judged.evaluation()
+    evaluation = dataclasses.replace(
+        plain,
+        dataset=dataclasses.replace(plain.dataset, auxiliary_people=people),
+        attack=dataclasses.replace(plain.attack, arguments=arguments),
+    )
+    assert f"The attacker's unrelated faces {said}" in sentences.summary(evaluation)
+
+
+@pytest.mark.parametrize(
     ("shares", "said"),
     [
         ((), "The judge r shares nothing with the target."),

@@ -147,6 +147,69 @@ class FolderTest(TemporaryTest):
         self.assertIn("3 empty folder(s) are left out: empty0, empty1, empty2.", logs.output[0])
 
 
+class PhotographsTest(TemporaryTest):
+    """A folder of anybody's photographs."""
+
+    def fill(self, *names):
+        for shade, name in enumerate(names, 1):
+            save(self.directory / name, np.full((6, 4), 10 * shade, np.uint8))
+
+    def load(self, **options):
+        return faces.load_photographs(self.directory, image_size=4, **options)
+
+    @parameterized.parameters(
+        (("2.png", "10.png", "b.png"),),
+        (("s2/1.png", "s10/1.png", "s10/2.png"),),
+        (("z.png", "a/1.png", "b/1.png"),),
+        ((f"{'n' * 20}.png", "a b/ü.png"),),
+    )
+    def test_flat_or_in_sub_folders_in_natural_order(self, names):
+        self.fill(*names)
+        images = self.load()
+        self.assertEqual(images.dtype, np.float32)
+        shades = np.arange(1, len(names) + 1)[:, None, None, None] * np.ones((4, 4, 1))
+        np.testing.assert_allclose(images * 255, 10 * shades, rtol=1e-5)
+        np.testing.assert_array_equal(self.load(channels=3), np.repeat(images, 3, axis=-1))
+
+    def test_it_reads_as_the_folder_of_people_does(self):
+        for number in range(3):
+            save(self.directory / "a" / f"{number}.png", random_pixels(9, 7, 3, seed=number))
+        for channels in (1, 3):
+            people = faces.load_folder(self.directory, image_size=4, channels=channels)
+            np.testing.assert_array_equal(self.load(channels=channels), people.images)
+
+    def test_hidden_files_and_deeper_folders_are_ignored(self):
+        self.fill("1.png", ".2.png", "a/b/3.png", ".git/4.png")
+        with self.assertNoLogs("absl"):
+            self.assertLen(self.load(), 1)
+
+    @parameterized.parameters("./bad.jpg", "a/bad.jpg")
+    def test_unreadable_files_are_left_out_or_an_error(self, name):
+        self.fill("1.png", "a/2.png")
+        (self.directory / name).write_bytes(b"not a photograph")
+        with self.assertLogs("absl", "WARNING") as logs:
+            self.assertLen(self.load(), 2)
+        self.assertLen(logs.output, 1)
+        self.assertIn(
+            f"1 of 3 files are not readable images and are left out: {name}.", *logs.output
+        )
+        with self.assertRaisesRegex(UserError, f"1 of 3 files .*: {name}"):
+            self.load(strict_images=True)
+
+    @parameterized.parameters(
+        ("absent", "the folder of the attacker's faces, .*absent, does not exist"),
+        ("text.txt", "text.txt is a file: name the folder of the attacker's faces"),
+        ("empty", "empty holds no readable photograph, nor do its sub-folders"),
+        ("", "holds no readable photograph"),
+    )
+    def test_nothing_to_read(self, name, message):
+        (self.directory / "text.txt").write_text("not a photograph")
+        (self.directory / "empty" / "nested").mkdir(parents=True)
+        self.directory /= name
+        with self.assertRaisesRegex(UserError, message):
+            self.load()
+
+
 class UnreadableTest(TemporaryTest):
     """Files that are no photographs are left out, with one warning, or are an error."""
 

@@ -425,8 +425,9 @@ class DatasetFacts:
       people: How many.
       photographs: How many of all of them.
       image_shape: Height, width and channels.
-      auxiliary_people: How many train no recognizer and feed the seed image.
-      auxiliary_photographs: How many photographs of theirs.
+      auxiliary_people: How many train no recognizer and are the attacker's; None where the
+        attacker's faces come from elsewhere (the attack's argument `auxiliary` says from where).
+      auxiliary_photographs: How many photographs the attacker has.
     """
 
     name: str
@@ -434,7 +435,7 @@ class DatasetFacts:
     people: int
     photographs: int
     image_shape: tuple[int, ...]
-    auxiliary_people: int
+    auxiliary_people: int | None
     auxiliary_photographs: int
 
 

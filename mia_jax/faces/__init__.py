@@ -3,7 +3,7 @@
 from mia_jax.faces.datasets import load_tfds
 from mia_jax.faces.images import read_image
 from mia_jax.faces.protocol import Protocol, make_protocol
-from mia_jax.faces.sources import Faces, Images, load_folder, load_orl
+from mia_jax.faces.sources import Faces, Images, load_folder, load_orl, load_photographs
 
 __all__ = [
     "Faces",
@@ -11,6 +11,7 @@ __all__ = [
     "Protocol",
     "load_folder",
     "load_orl",
+    "load_photographs",
     "load_tfds",
     "make_protocol",
     "read_image",

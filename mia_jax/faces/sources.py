@@ -46,6 +46,8 @@ class Faces:
       identities: int32 `[n]`, for each photograph the person's index into `names`.
       names: The people, in natural order (s1, s2, ..., s10).
       credit: One line on where the photographs come from, for reports.
+      auxiliary: Photographs of other people, from elsewhere, which are all that an attacker has;
+        None where some of these people serve as such.
 
     Raises:
       UserError: `images` and `identities` differ in length, or an identity has no name.
@@ -55,6 +57,7 @@ class Faces:
     identities: np.ndarray
     names: tuple[str, ...]
     credit: str
+    auxiliary: Images | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -156,6 +159,43 @@ def load_folder(
     return _faces(squares, identities, tuple(files), channels, credit)
 
 
+def load_photographs(
+    directory: str | os.PathLike[str],
+    *,
+    image_size: int = 128,
+    channels: int = 1,
+    strict_images: bool = False,
+) -> np.ndarray:
+    """Loads photographs of anybody: the files of a folder and of its sub-folders.
+
+    Hidden files, and folders within the sub-folders are ignored. An unreadable file is left out as
+    `load_folder` does.
+
+    Args:
+      directory: The folder.
+      image_size: Side of the square images, in pixels.
+      channels: 1 (gray) or 3 (RGB).
+      strict_images: Whether an unreadable file is an error rather than left out.
+
+    Returns:
+      float32 `[n, height, width, channels]` in [0, 1], in natural order of the names, first those
+      that lie in no sub-folder.
+
+    Raises:
+      MissingError: `directory` does not exist, or no readable photograph is in it.
+      UserError: An argument is out of range, `directory` is a file, or, with `strict_images`, a
+        file is unreadable.
+    """
+    images.check_format(image_size, channels)
+    directory = pathlib.Path(directory).expanduser()
+    folders = [directory, *_folders(directory, "the folder of the attacker's faces")]
+    files = {str(folder.relative_to(directory)): _files(folder, "*") for folder in folders}
+    squares, _ = _read(files, image_size, strict_images)
+    if not squares:
+        raise MissingError(f"{directory} holds no readable photograph, nor do its sub-folders")
+    return _stacked(squares, channels)
+
+
 def check_minimum(min_images: int) -> None:
     """Raises UserError unless `min_images` leaves everyone at least one photograph."""
     if min_images < 1:
@@ -174,17 +214,24 @@ def _visible(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     return sorted(visible, key=lambda path: natural_key(path.name))
 
 
+def _folders(directory: pathlib.Path, what: str) -> list[pathlib.Path]:
+    """Lists the sub-folders of what the user knows as `what`."""
+    if not directory.exists():
+        raise MissingError(f"{what}, {directory}, does not exist")
+    if not directory.is_dir():
+        raise UserError(f"{directory} is a file: name {what}")
+    return [path for path in _visible(directory.iterdir()) if path.is_dir()]
+
+
+def _files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Lists the files of a folder that match `pattern`."""
+    return [path for path in _visible(folder.glob(pattern)) if path.is_file()]
+
+
 def _people(data_dir: pathlib.Path, pattern: str) -> dict[str, list[pathlib.Path]]:
     """Maps each sub-folder's name to its files that match `pattern`; empty ones are left out."""
-    if not data_dir.exists():
-        raise MissingError(f"the folder of the faces, {data_dir}, does not exist")
-    if not data_dir.is_dir():
-        raise UserError(f"{data_dir} is a file: name the folder of the faces")
-    folders = [path for path in _visible(data_dir.iterdir()) if path.is_dir()]
-    found = {
-        folder.name: [path for path in _visible(folder.glob(pattern)) if path.is_file()]
-        for folder in folders
-    }
+    folders = _folders(data_dir, "the folder of the faces")
+    found = {folder.name: _files(folder, pattern) for folder in folders}
     people = {name: files for name, files in found.items() if files}
     if not people:
         raise MissingError(
@@ -229,8 +276,13 @@ def _faces(
     """Puts photographs of one size into an array, in color if one of them is."""
     if channels is None:
         channels = 3 if any(square.mode == "RGB" for square in squares) else 1
+    return Faces(_stacked(squares, channels), np.array(identities, np.int32), names, credit)
+
+
+def _stacked(squares: Sequence[Image.Image], channels: int) -> np.ndarray:
+    """Puts photographs of one size into an array."""
     height, width = squares[0].height, squares[0].width
     stacked = np.empty((len(squares), height, width, channels), np.float32)
     for image, square in zip(stacked, squares, strict=True):
         image[:] = images.pixels(square, channels)
-    return Faces(stacked, np.array(identities, np.int32), names, credit)
+    return stacked

@@ -2,6 +2,7 @@
 
 from mia_jax.evidence.game import READINGS, Game, GameFigures, Games
 from mia_jax.report.formats import count, listed, points, points_interval, rough
+from mia_jax.report.sentences import attackers_faces
 
 READINGS_IN_WORDS = {
     "tenth": "All clones taken together: the person is in the first tenth",
@@ -23,6 +24,7 @@ def sentences(games: Games) -> list[str]:
     return [
         _played(games),
         _success(games),
+        attackers_faces(games.dataset, games.attack),
         *(
             _result(photographs, judge, game, game.figures[judge][_LEADING])
             for photographs, game in games.games.items()

@@ -9,7 +9,7 @@ common with the target.
 from typing import NamedTuple
 
 from mia_jax.evidence import judges, results, significance, verdict
-from mia_jax.evidence.results import Evaluation, Judgement, Rates
+from mia_jax.evidence.results import AttackFacts, DatasetFacts, Evaluation, Judgement, Rates
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report.formats import count, interval, listed, number, photographs, rough, share
 
@@ -56,6 +56,7 @@ def summary(evaluation: Evaluation) -> list[str]:
         sharing(name, lead),
         _overall(evaluation, lead),
         _controls(lead),
+        attackers_faces(evaluation.dataset, evaluation.attack),
         _yardstick(lead),
         _extremes(evaluation, lead),
         _attacker(lead),
@@ -126,6 +127,24 @@ def sharing(name: str, judgement: Judgement) -> str:
     if judges.PEOPLE in judgement.shares and judges.PHOTOGRAPHS not in judgement.shares:
         sentence += ", but learned these people from photographs that the target never saw"
     return f"{sentence}: what fools the one may fool the other."
+
+
+def attackers_faces(dataset: DatasetFacts, attack: AttackFacts) -> str:
+    """Say where the attacker's unrelated faces come from.
+
+    Args:
+        dataset: The faces.
+        attack: How the clones were made.
+
+    Returns:
+        One sentence.
+    """
+    found = f"The attacker's unrelated faces are {count(dataset.auxiliary_photographs)} photographs"
+    if dataset.auxiliary_people is None:
+        folder = attack.arguments["auxiliary"]
+        return f"{found} in the folder {folder}, which is no part of the data set."
+    people = count(dataset.auxiliary_people)
+    return f"{found} of people of the data set who trained no recognizer ({people} in all)."
 
 
 def by_exposure(judgement: Judgement) -> list[str]:
