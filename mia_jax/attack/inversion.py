@@ -64,6 +64,8 @@ class Attack(NamedTuple):
       gradient: How the gradient is found.
       filter: What is done to a point after each update and projection.
       stop: When a restart is finished early; None takes every iteration, as the paper does.
+      draws: A restart starts from that of so many draws of the space whose image has the least
+        objective, shown as it is; 1 takes what is drawn. For spaces whose every draw is a face.
     """
 
     space: Space
@@ -73,6 +75,7 @@ class Attack(NamedTuple):
     gradient: gradients.GradientFn = gradients.exact
     filter: filters.Filter = filters.none
     stop: StoppingRule | None = None
+    draws: int = 1
 
 
 class Clones(NamedTuple):
@@ -213,8 +216,7 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
         )
         return state, loss, score
 
-    drawn = space.start(start_key) if case.start is None else case.start
-    start = space.project(drawn)
+    start = space.project(_start(params, attack, case, start_key))
     state = _State(
         point=start,
         optimizer=optimizer.init(start),
@@ -246,6 +248,25 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
         iterations_to_90=reached[0],
         iterations_to_99=reached[1],
     )
+
+
+def _start(params: Any, attack: Attack, case: Case, key: jax.Array) -> Point:
+    """Returns the case's own starting point, or the best that the space draws."""
+    if case.start is not None:
+        return case.start
+    if attack.draws == 1:
+        return attack.space.start(key)
+
+    def look(best: tuple[jax.Array, Point], key: jax.Array) -> tuple[tuple[jax.Array, Point], None]:
+        point = attack.space.start(key)
+        image = case.complete(attack.space.decode(attack.space.project(point)))
+        loss, _ = attack.objective(params, image, case, None)
+        better = loss < best[0]
+        return (jnp.where(better, loss, best[0]), _choose(better, point, best[1])), None
+
+    keys = jax.random.split(key, attack.draws)
+    (_, point), _ = jax.lax.scan(look, (jnp.array(jnp.inf), attack.space.start(keys[0])), keys)
+    return point
 
 
 def _choose(condition: jax.Array, one: Point, other: Point) -> Point:
@@ -303,6 +324,8 @@ def _descend(
 
 def _check(params: Any, cases: Case, attack: Attack) -> None:
     """Checks what can be known before anything is compiled."""
+    if attack.draws < 1:
+        raise UserError(f"attack.draws={attack.draws} starts nowhere: give 1 or more")
     target, key, known, mask, start = cases
     if jnp.ndim(target) != 1 or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
         raise UserError(
