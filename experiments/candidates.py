@@ -13,7 +13,7 @@ from mia_jax.runtime.errors import UserError
 
 def _recipe(name: str, margin: float | None = None, **given: Any) -> Recipe:
     """Names what differs from a recipe of the library."""
-    loss = {} if margin is None else {"loss": descents.lead_of(margin)}
+    loss = {} if margin is None else {"loss": descents.lead_of(float(margin))}
     return Recipe(name, {**loss, **given})
 
 
