@@ -4,7 +4,7 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from experiments.recipe import Recipe
 from experiments.victims import Victim
 from mia_jax.attack import Attack
 from mia_jax.evidence import calibration
-from mia_jax.evidence.calibration import Trial
+from mia_jax.evidence.calibration import Reading, Trial
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.runtime import checkpoints, records, sharding, workload
@@ -44,31 +44,44 @@ def try_candidate(
     Returns:
       A trial for each victim; None if the candidate needs more faces, or a package.
     """
-    trials, fitted, faces = [], None, None
+    trials: list[Trial] = []
+    fitted: tuple[np.ndarray, Attack] | None = None
     for victim in cast:
         facts = attack.facts_of(wanted, victim.plan)
         weights, by = checkpoints.digest(victim.attacked.params), digests_of(victim, asked)
-        path = path_of(workdir, victim, name, facts, weights, by)
+        path = path_of(workdir, victim.name, name, facts, weights, by)
         if not path.exists():
-            if fitted is None or faces is not victim.auxiliary:
-                try:
-                    fitted = wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
-                except UserError as error:
-                    logging.warning("The candidate %s is left out: %s", name, error)
+            if fitted is None or fitted[0] is not victim.auxiliary:
+                how = fit(name, wanted, victim)
+                if how is None:
                     return None
-                faces = victim.auxiliary
-            clones, seconds = clone(victim, fitted)
-            readings = {
-                judge.name: {
-                    person: calibration.read(judge, images, person)
-                    for person, images in clones.items()
-                    if person in judge.people
-                }
-                for judge in judges_of(victim)
-            }
+                fitted = victim.auxiliary, how
+            clones, seconds = clone(victim, fitted[1])
+            readings = {judge.name: read_all(judge, clones) for judge in judges_of(victim)}
             records.write(path, Trial(facts, weights, by, seconds, readings))
         trials.append(records.read(path, Trial))
     return trials
+
+
+def fit(name: str, wanted: Recipe, victim: Victim) -> Attack | None:
+    """Fits a candidate to a victim and its attacker's faces; says so and returns None if it cannot.
+
+    What is returned fits all victims of this architecture and with these faces.
+    """
+    try:
+        return wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+    except UserError as error:
+        logging.warning("The candidate %s is left out: %s", name, error)
+        return None
+
+
+def read_all(judge: Judge, clones: Mapping[str, np.ndarray]) -> dict[str, Reading]:
+    """Shows a judge the clones of everybody whom it knows."""
+    return {
+        person: calibration.read(judge, images, person)
+        for person, images in clones.items()
+        if person in judge.people
+    }
 
 
 def digests_of(victim: Victim, asked: panel.Wanted) -> dict[str, str | None]:
@@ -82,7 +95,7 @@ def digests_of(victim: Victim, asked: panel.Wanted) -> dict[str, str | None]:
 
 def path_of(
     workdir: WorkDirectory,
-    victim: Victim,
+    victim: str,
     name: str,
     facts: AttackFacts,
     weights: str,
@@ -91,7 +104,7 @@ def path_of(
     """Returns where a trial lies: whatever changes its result changes the file's name."""
     key = json.dumps([records.to_json(facts), weights, by], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    return workdir.calibration / victim.name / "trials" / f"{name}-{digest}.json"
+    return workdir.calibration / victim / "trials" / f"{name}-{digest}.json"
 
 
 def clone(victim: Victim, how: Attack) -> tuple[dict[str, np.ndarray], float]:

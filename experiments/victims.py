@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from experiments import attack, experiment, panel, provenance, train, worlds
 from experiments.experiment import Plan, Trained
@@ -111,6 +112,7 @@ def _trained(
         home = workdir
         if plan is not own:
             home = WorkDirectory(workdir.calibration / name)
+            logging.info("%s is the target of %s", name, home.root)
             worlds.settle(home, plan)
             train.learn(home, loaded, plan.protocol, TARGET, how)
         attacked = experiment.load_recognizer(home, TARGET)
