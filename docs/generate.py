@@ -3,8 +3,8 @@
     python docs/generate.py
 
 A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each file in docs/results is
-what `experiments.pool`, `experiments.game` or `experiments.benchmark --json` wrote, with versions,
-commit and flags in it.
+what `experiments.pool`, `experiments.game`, `experiments.calibrate` (`priors_*.json`) or
+`experiments.benchmark --json` wrote, with versions, commit and flags in it.
 """
 
 import functools
@@ -17,16 +17,17 @@ from typing import Any
 import grimp
 
 from mia_jax.evidence import embedders, results, statistics
+from mia_jax.evidence.calibration import Calibration
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.pooling import Line, Pooled
 from mia_jax.evidence.results import Measure
-from mia_jax.report import formats
+from mia_jax.report import calibration, formats
 from mia_jax.runtime import records
 
 DASH = "\N{EN DASH}"
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md", "docs/calibrate.md")
 ROOMS = ("report", "evidence", "attack", "recognizer", "faces", "runtime")
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -249,6 +250,17 @@ def game(shown: Sequence[str]) -> str:
     return table(header, rows)
 
 
+def priors() -> str:
+    """Writes the candidates of every calibration there is, as its first stranger sees them."""
+    rows = []
+    for path in sorted(RESULTS.glob("priors_*.json")):
+        found = records.read(path, Calibration)
+        title = path.stem.removeprefix("priors_").replace("_", " ")
+        cells = calibration.rows(found, calibration.strangers(found)[0])
+        rows += [[title, f"`{name}`", *rest] for name, *rest in cells]
+    return table(("data, victims", *calibration.HEADER), rows) if rows else ""
+
+
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
@@ -345,6 +357,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "orl_people": lambda: by_person("orl"),
     "lfw_people": lambda: by_person("lfw"),
     "together": together,
+    "priors": priors,
     "game": lambda: game(tuple(READINGS)),
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,

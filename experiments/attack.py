@@ -29,7 +29,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (experiment, recipe, identities):
     flags.adopt_module_key_flags(_module)
-_RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
+RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
     "chunk",
     50,
@@ -49,7 +49,7 @@ AUXILIARY_LIMIT = flags.DEFINE_integer(
 
 
 def on_chunks(
-    mesh: jax.sharding.Mesh, params: Any, how: Attack, seed: int
+    mesh: jax.sharding.Mesh, params: Any, how: Attack, seed: int, chunk: int
 ) -> Callable[[Sequence[int], Sequence[int]], Clones]:
     """Compiles the attack on a chunk of restarts for each device.
 
@@ -58,6 +58,7 @@ def on_chunks(
       params: The target's weights.
       how: The attack.
       seed: The experiment's.
+      chunk: Restarts that run side by side on a device.
 
     Returns:
       From the targeted classes and the numbers of the first restarts, one for each item of work
@@ -65,7 +66,7 @@ def on_chunks(
     """
     weights = sharding.place(mesh, params, placement.split_classes)
     shared = (weights, *sharding.replicate(mesh, (how, jax.random.key(seed))))
-    compiled = _chunks(mesh, _CHUNK.value)
+    compiled = _chunks(mesh, chunk)
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
         idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
@@ -174,7 +175,7 @@ def facts_of(wanted: recipe.Recipe, plan: experiment.Plan) -> AttackFacts:
     return AttackFacts(
         name=wanted.name,
         arguments=wanted.described(count) | auxiliary,
-        restarts=_RESTARTS.value,
+        restarts=RESTARTS.value,
         random_seed=plan.protocol.seed,
         gradients_per_iteration=max(arguments["views_per_iteration"], 1),
         iterations=arguments["iterations"],
@@ -206,16 +207,16 @@ def make_clones(
     plan = records.read(workdir.protocol, experiment.Plan)
     classes, facts = roles.classes[TARGET], facts_of(wanted, plan)
     origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
-    sizes = (_RESTARTS.value, _CHUNK.value)
+    sizes = (RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)
     missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
         how = fit(attacked, classes.index(missing[0].identity))
-        run = on_chunks(mesh, attacked.params, how, roles.seed)
+        run = on_chunks(mesh, attacked.params, how, roles.seed, _CHUNK.value)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
-    total = len(names) * _RESTARTS.value
+    total = len(names) * RESTARTS.value
     done = total - sum(item.restarts for item in missing)
     with console.progress(total, done, "attack", "clone") as bar:
         for group in workload.groups(missing, sharding.width(mesh)):

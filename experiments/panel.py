@@ -139,6 +139,7 @@ def make_judges(
     target_params: Any,
     wanted: Wanted,
     attacked: WorkDirectory | None = None,
+    enrolled: Sequence[str] | None = None,
 ) -> list[Judge]:
     """Makes a judge of each embedder, and of each evaluator.
 
@@ -147,9 +148,10 @@ def make_judges(
       loaded: All faces.
       roles: Who is who.
       target_params: Weights of the target.
-      wanted: Who is asked; everybody's photographs, but for the test's, are enrolled with the
-        embedders.
+      wanted: Who is asked.
       attacked: Where the target lies; by default with the evaluators.
+      enrolled: Whose photographs, but for the test's, are enrolled with the embedders; by default
+        everybody's.
 
     Returns:
       The judges, strangers first.
@@ -157,15 +159,16 @@ def make_judges(
     Raises:
       UserError: If one is the target itself.
     """
+    people = enrolled or loaded.names
     made = [
-        judges.embedder_judge(embedder, real_photographs(loaded, roles, loaded.names, test=False))
+        judges.embedder_judge(embedder, real_photographs(loaded, roles, people, test=False))
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
         params, architecture = experiment.load_recognizer(workdir, name)
         judges.check_independent(name, params, target_params)
-        people, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
-        made.append(judges.recognizer_judge(name, people, params, shares, architecture))
+        known_to, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
+        made.append(judges.recognizer_judge(name, known_to, params, shares, architecture))
     return made
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mia_jax.evidence import statistics
+from mia_jax.evidence.results import Measure
 
 score_matrices = hnp.arrays(
     np.float32,
@@ -165,3 +166,19 @@ def test_holm_by_hand():
     np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(statistics.holm([0.6, 0.7]), [1, 1])
     np.testing.assert_allclose(statistics.holm([0.2]), [0.2])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crossed_median_is_that_of_the_values_repeated(seed):
+    """One training: people are resampled, each as often as a multinomial draw says."""
+    rng = np.random.default_rng(seed)
+    values, count = rng.integers(1, 20, 9).astype(float), 9
+    found = statistics.crossed_median(values, [0] * count, [*"abcdefghi"], seed)
+    assert found.value == np.median(values)
+    drawn = np.random.default_rng(seed).multinomial(count, [1 / count] * count, 2000)
+    medians = [np.median(np.repeat(values, times)) for times in drawn]
+    np.testing.assert_allclose(found.interval, np.percentile(medians, [2.5, 97.5]))
+
+
+def test_a_crossed_median_without_variation_has_no_interval():
+    assert statistics.crossed_median([4, 4], [0, 1], ["a", "b"], 0) == Measure(4.0, None)

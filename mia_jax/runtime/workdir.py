@@ -12,6 +12,7 @@ clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
+calibration/                       shadow recognizers, and what candidates reach on them
 seconds.json                       how long each stage took
 """
 
@@ -25,7 +26,7 @@ from mia_jax.runtime.errors import UserError
 
 # File systems take 255 bytes; what is added, such as -000000-000099.npz, must fit as well.
 _LONGEST_NAME = 200
-_TAKEN = ("clones", "figures", "game")
+_TAKEN = ("clones", "figures", "game", "calibration")
 
 
 class WorkDirectory:
@@ -99,6 +100,11 @@ class WorkDirectory:
     def worlds(self) -> pathlib.Path:
         """The worlds in which the leakage game is played."""
         return self.root / "game"
+
+    @property
+    def calibration(self) -> pathlib.Path:
+        """Everything of the calibration: a directory for each victim, and the tables."""
+        return self.root / "calibration"
 
     @property
     def figures(self) -> pathlib.Path:

@@ -1,0 +1,87 @@
+"""The candidates of the calibration: every prior, and the settings worth a try, by name.
+
+A user's own is a line more; so are other values of any flag of the recipes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.recipe import Recipe
+from mia_jax.attack import descents
+from mia_jax.runtime.errors import UserError
+
+
+def _recipe(name: str, margin: float | None = None, **given: Any) -> Recipe:
+    """Names what differs from a recipe of the library."""
+    loss = {} if margin is None else {"loss": descents.lead_of(float(margin))}
+    return Recipe(name, {**loss, **given})
+
+
+FALLING = {"falling_rate": True, "views_per_iteration": 2, "mirror": 0.5}
+WEAK_WAVES = {"wave_deviation": 0.15}
+CANDIDATES: dict[str, Recipe] = {
+    "paper": _recipe("paper"),
+    "best": _recipe("best"),
+    **{
+        f"eigenfaces_{components}_margin_{margin}{style}": _recipe(
+            "eigenfaces", margin, components=components, **given
+        )
+        for components in (60, 500)
+        for margin in (18, 30, 60)
+        for style, given in {
+            "": {},
+            "_falling": FALLING,
+            "_falling_weak_waves": FALLING | WEAK_WAVES,
+        }.items()
+    },
+    "best_1000_components": _recipe("best", components=1000),
+    "best_without_waves": _recipe("best", waves=0),
+    "best_with_noise": _recipe("best", noise=0.2),
+    "components": _recipe("components"),
+    "components_margin_30_falling": _recipe("components", 30, **FALLING),
+    "components_margin_60_falling": _recipe("components", 60, **FALLING),
+    "shapes": _recipe("shapes"),
+    "shapes_falling": _recipe("shapes", **FALLING),
+    "autoencoder": _recipe("autoencoder"),
+    "autoencoder_margin_30_falling": _recipe("autoencoder", 30, **FALLING),
+    "photographs_margin_10": _recipe("photographs", 10),
+    "photographs_margin_20": _recipe("photographs", 20),
+    "photographs_weak_prior": _recipe("photographs", prior=0.3),
+}
+
+
+def chosen(names: Sequence[str]) -> dict[str, Recipe]:
+    """Returns the candidates of these names; all if there are none.
+
+    Args:
+      names: Some of `CANDIDATES`.
+
+    Raises:
+      UserError: If one is unknown.
+    """
+    for name in names:
+        if name not in CANDIDATES:
+            raise UserError(
+                f"--candidates={name} is no candidate: choose from {', '.join(CANDIDATES)}"
+            )
+    return {name: CANDIDATES[name] for name in names or CANDIDATES}
+
+
+def as_flags(wanted: Recipe) -> str:
+    """Writes what asks for a candidate on the command line of the other binaries.
+
+    Args:
+      wanted: The candidate; its loss, if it has one of its own, is from `descents.lead_of`.
+
+    Returns:
+      Flags with spaces between them.
+    """
+    words = [f"--recipe={wanted.name}"]
+    for name, value in wanted.given.items():
+        if name == "loss":
+            words.append(f"--margin={value.keywords['enough']:g}")
+        elif value is True:
+            words.append(f"--{name}")
+        else:
+            words.append(f"--{name}={value:g}")
+    return " ".join(words)

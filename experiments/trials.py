@@ -1,0 +1,137 @@
+"""Trials of the calibration: one candidate on one victim each, stored as soon as it is done."""
+
+import hashlib
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from absl import logging
+
+from experiments import attack, panel, provenance, victims
+from experiments.recipe import Recipe
+from experiments.victims import Victim
+from mia_jax.attack import Attack
+from mia_jax.evidence import calibration
+from mia_jax.evidence.calibration import Reading, Trial
+from mia_jax.evidence.judges import Judge
+from mia_jax.evidence.results import AttackFacts
+from mia_jax.runtime import checkpoints, records, sharding, workload
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+
+def try_candidate(
+    workdir: WorkDirectory,
+    name: str,
+    wanted: Recipe,
+    cast: Sequence[Victim],
+    asked: panel.Wanted,
+    judges_of: Callable[[Victim], Sequence[Judge]],
+) -> list[Trial] | None:
+    """Attacks all victims with a candidate, or reads what an earlier run stored.
+
+    Args:
+      workdir: The work directory.
+      name: The candidate's.
+      wanted: The candidate.
+      cast: The victims.
+      asked: Who is to judge.
+      judges_of: From a victim to its judges; asked only where something is to be judged.
+
+    Returns:
+      A trial for each victim; None if the candidate needs more faces, or a package.
+    """
+    trials: list[Trial] = []
+    fitted: tuple[np.ndarray, Attack] | None = None
+    for victim in cast:
+        facts = attack.facts_of(wanted, victim.plan)
+        weights, by = checkpoints.digest(victim.attacked.params), digests_of(victim, asked)
+        path = path_of(workdir, victim.name, name, facts, weights, by)
+        if not path.exists():
+            if fitted is None or fitted[0] is not victim.auxiliary:
+                how = fit(name, wanted, victim)
+                if how is None:
+                    return None
+                fitted = victim.auxiliary, how
+            clones, seconds = clone(victim, fitted[1])
+            readings = {judge.name: read_all(judge, clones) for judge in judges_of(victim)}
+            records.write(path, Trial(facts, weights, by, seconds, readings))
+        trials.append(records.read(path, Trial))
+    return trials
+
+
+def fit(name: str, wanted: Recipe, victim: Victim) -> Attack | None:
+    """Fits a candidate to a victim and its attacker's faces; says so and returns None if it cannot.
+
+    What is returned fits all victims of this architecture and with these faces.
+    """
+    try:
+        return wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+    except UserError as error:
+        logging.warning("The candidate %s is left out: %s", name, error)
+        return None
+
+
+def read_all(judge: Judge, clones: Mapping[str, np.ndarray]) -> dict[str, Reading]:
+    """Shows a judge the clones of everybody whom it knows."""
+    return {
+        person: calibration.read(judge, images, person)
+        for person, images in clones.items()
+        if person in judge.people
+    }
+
+
+def digests_of(victim: Victim, asked: panel.Wanted) -> dict[str, str | None]:
+    """Names the judges of a victim; of a recognizer with the digest of its weights."""
+    able = victims.panel_of(victim, asked)
+    recognizers = {
+        role: provenance.recognizer_facts(victim.home, role).digest for role in able.evaluators
+    }
+    return {**{embedder.name: None for embedder in able.embedders}, **recognizers}
+
+
+def path_of(
+    workdir: WorkDirectory,
+    victim: str,
+    name: str,
+    facts: AttackFacts,
+    weights: str,
+    by: dict[str, str | None],
+) -> pathlib.Path:
+    """Returns where a trial lies: whatever changes its result changes the file's name."""
+    key = json.dumps([records.to_json(facts), weights, by], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return workdir.calibration / victim / "trials" / f"{name}-{digest}.json"
+
+
+def clone(victim: Victim, how: Attack) -> tuple[dict[str, np.ndarray], float]:
+    """Attacks everybody whom a victim knows.
+
+    Args:
+      victim: The victim.
+      how: The attack.
+
+    Returns:
+      The clones of each person, `[restarts, height, width, channels]`, and the seconds that one
+      took: those of the first people count only if there are no more, as they wait for the
+      compilation.
+    """
+    restarts = attack.RESTARTS.value
+    items = workload.divide(victim.people, restarts, restarts)
+    mesh = sharding.make_mesh(items=len(items))
+    width = sharding.width(mesh)
+    params, seed = victim.attacked.params, victim.plan.protocol.seed
+    run = attack.on_chunks(mesh, params, how, seed, restarts)
+    clones, seconds = {}, []
+    for group in workload.groups(items, width):
+        started = time.perf_counter()
+        classes = [victim.people.index(item.identity) for item in group]
+        made = jax.block_until_ready(run(classes, [item.first for item in group]))
+        seconds.append(time.perf_counter() - started)
+        for row, images in sharding.rows_here(made.images):
+            if row < len(group):
+                clones[group[row].identity] = images
+    return clones, float(np.median(seconds[1:] or seconds)) / (width * restarts)
