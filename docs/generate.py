@@ -45,6 +45,12 @@ VICTIMS = {
     for data, title in DATA.items()
     for noise, victim in (("", "ordinary"), ("_noise", "noise 0.6"))
 }
+RUNS = {
+    f"{victim}_{recipe}": (title, recipe) for victim, title in VICTIMS.items() for recipe in RECIPES
+} | {
+    f"lfw_strangers_{recipe}": (f"{VICTIMS['lfw']}; 3,000 strangers", recipe)
+    for recipe in ("best", "photographs")
+}
 KINDS = {
     "seeds": "null: seeds of `{}`, not attacked",
     "others": "null: clones of `{}` aimed at others",
@@ -108,9 +114,9 @@ def figures(name: str, kind: str) -> list[str]:
     ]
 
 
-def of_judges(prefix: str) -> str:
+def of_judges(prefix: str, recipes: Sequence[str] = RECIPES) -> str:
     """Writes what the judges say of clones, of all that knows nobody, and of chance."""
-    names = {f"{prefix}_{recipe}": recipe for recipe in RECIPES}
+    names = {f"{prefix}_{recipe}": recipe for recipe in recipes}
     rows = [[f"clones, `{recipe}`", *figures(name, "clones")] for name, recipe in names.items()]
     for name, recipe in names.items():
         rows += [[text.format(recipe), *figures(name, kind)] for kind, text in KINDS.items()]
@@ -129,13 +135,11 @@ def of_judges(prefix: str) -> str:
 def summary() -> str:
     """Writes a line for each data set, victim and recipe: the judges side by side."""
     rows = []
-    for victim, title in VICTIMS.items():
-        for recipe in RECIPES:
-            name = f"{victim}_{recipe}"
-            shown = pooled(name).levels.get(results.RECOGNIZABLE, 0)
-            counted = f"{shown} of {pooled(name).judges[DLIB].attacks}"
-            rows.append([title, f"`{recipe}`", *figures(name, "clones")[:6], counted])
-    return table(("data, victim", "recipe", *HEADER[:6], "recognizable"), rows)
+    for name, (title, recipe) in RUNS.items():
+        shown = pooled(name).levels.get(results.RECOGNIZABLE, 0)
+        counted = f"{shown} of {pooled(name).judges[DLIB].attacks}"
+        rows.append([title, f"`{recipe}`", *figures(name, "clones")[:7], counted])
+    return table(("data, victim", "recipe", *HEADER[:7], "recognizable"), rows)
 
 
 def accuracy() -> str:
@@ -205,12 +209,10 @@ def by_person(prefix: str) -> str:
 def together() -> str:
     """Writes the tests over all people at once, run by run."""
     rows = []
-    for victim, title in VICTIMS.items():
-        for recipe in RECIPES:
-            runs = pooled(f"{victim}_{recipe}").runs.values()
-            values = [run.overall_p_value for run in runs]
-            written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
-            rows.append([title, f"`{recipe}`", written])
+    for name, (title, recipe) in RUNS.items():
+        values = [run.overall_p_value for run in pooled(name).runs.values()]
+        written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
+        rows.append([title, f"`{recipe}`", written])
     return table(("data, victim", "recipe", "p of each run"), rows)
 
 
@@ -356,6 +358,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "acceptance": acceptance,
     "orl_people": lambda: by_person("orl"),
     "lfw_people": lambda: by_person("lfw"),
+    "lfw_strangers": lambda: of_judges("lfw_strangers", ("best", "photographs")),
+    "lfw_strangers_people": lambda: by_person("lfw_strangers"),
     "together": together,
     "priors": priors,
     "game": lambda: game(tuple(READINGS)),
