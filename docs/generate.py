@@ -142,6 +142,30 @@ def summary() -> str:
     return table(("data, victim", "recipe", *HEADER[:7], "recognizable"), rows)
 
 
+def goals() -> str:
+    """Writes what a stranger says, beside what was hoped for."""
+
+    def reached(name: str, sets: bool, faces: bool = False) -> str:
+        seen = pooled(name).judges[DLIB].images["clones"]
+        first, rank = (seen.set_rank1, seen.set_rank) if sets else (seen.rank1, seen.median_rank)
+        found = f", faces found {number(seen.found, 2)}" if faces else ""
+        return f"{number(first, 2, interval=True)} / {rank:g}{found}"
+
+    def evaluated(name: str) -> str:
+        return number(pooled(name).judges[EVALUATOR].images["clones"].rank1, 2, interval=True)
+
+    own, many, made = "lfw_best", "lfw_strangers_best", "lfw_strangers_photographs"
+    rows = [
+        ["LFW, single clones", "0.70 / 1", reached(own, False), reached(many, False)],
+        ["LFW, sets", "0.85 / 1", reached(own, True), reached(many, True)],
+        ["LFW, photographs", "0.40 / 2, faces found 0.95", "", reached(made, False, True)],
+        ["ORL, single clones", "0.30 / 5, faces found 0.9", reached("orl_best", False, True), ""],
+        ["LFW, evaluator: rank-1", "0.95", evaluated(own), evaluated(many)],
+        ["ORL, evaluator: rank-1", "0.95", evaluated("orl_best"), ""],
+    ]
+    return table(("dlib: rank-1 / median rank", "goal", "own faces", "3,000 strangers"), rows)
+
+
 def accuracy() -> str:
     """Writes how many test photographs the recognizers name right, over all trainings."""
     rows = []
@@ -354,6 +378,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "orl_noise": lambda: of_judges("orl_noise"),
     "lfw_noise": lambda: of_judges("lfw_noise"),
     "summary": summary,
+    "goals": goals,
     "accuracy": accuracy,
     "acceptance": acceptance,
     "orl_people": lambda: by_person("orl"),
