@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_SIDE = 4  # Of the first features.
 _SLOPE = 0.2  # Of every leaky ReLU, on the negative side.
 
 
@@ -30,15 +31,15 @@ class Block(NamedTuple):
 
     Attributes:
       style: From a style to a factor for each input channel.
-      depthwise: `[3, 3, channels]`, one kernel a channel; None where there is none.
-      kernel: `[size, size, channels, features]`, of size 1 where there is a depthwise one.
+      depthwise: `[3, 3, channels]`, one kernel a channel.
+      pointwise: `[channels, features]`.
       noise: `[side, side, 1]`, the same for all images.
       bias: `[features]`.
     """
 
     style: Affine
-    depthwise: jax.Array | None
-    kernel: jax.Array
+    depthwise: jax.Array
+    pointwise: jax.Array
     noise: jax.Array
     bias: jax.Array
 
@@ -56,16 +57,15 @@ class Network(NamedTuple):
 
     Attributes:
       mapping: From a normal draw to a style.
-      constant: `[4, 4, channels]`, where every image begins.
-      first: The convolution at side 4.
+      first: From a style to what is rectified to the first features, of side 4. Every image begins
+        as the same constant, so that the convolution of it is a map of the style alone.
       layers: Those to sides 8, 16, and so on.
       to_image: A style's factors of the last features.
       image: From the last features to the Haar coefficients of the image.
     """
 
     mapping: tuple[Affine, ...]
-    constant: jax.Array
-    first: Block
+    first: Affine
     layers: tuple[Layer, ...]
     to_image: Affine
     image: Affine
@@ -73,7 +73,7 @@ class Network(NamedTuple):
     @property
     def side(self) -> int:
         """Pixels of an image's side."""
-        return 2 * len(self.constant) << len(self.layers)
+        return 2 * _SIDE << len(self.layers)
 
 
 def style(network: Network, draw: jax.Array) -> jax.Array:
@@ -103,7 +103,7 @@ def features(network: Network, style: jax.Array, last: int) -> jax.Array:
     Returns:
       `[side, side, channels]`, where the side is `8 << last`.
     """
-    x = _convolve(network.first, style, network.constant)
+    x = leaky(_apply(network.first, style)).reshape(_SIDE, _SIDE, -1)
     for layer in network.layers[: last + 1]:
         x = inverse_haar(x * _apply(layer.up, style))
         x = _convolve(layer.second, style, _convolve(layer.first, style, x))
@@ -112,7 +112,7 @@ def features(network: Network, style: jax.Array, last: int) -> jax.Array:
 
 def width(network: Network, last: int) -> int:
     """Returns the number of channels of a layer's features."""
-    return network.layers[last].second.kernel.shape[-1]
+    return network.layers[last].second.pointwise.shape[-1]
 
 
 def image(network: Network, style: jax.Array) -> jax.Array:
@@ -171,14 +171,7 @@ def _apply(affine: Affine, x: jax.Array) -> jax.Array:
 
 def _convolve(block: Block, style: jax.Array, x: jax.Array) -> jax.Array:
     """Convolves `[side, side, channels]` as the style says, adds noise and bias, rectifies."""
-    factors = _apply(block.style, style)
-    if block.depthwise is None:
-        layout = ("NHWC", "HWIO", "NHWC")
-        x = jax.lax.conv_general_dilated(
-            (x * factors)[None], block.kernel, (1, 1), "SAME", dimension_numbers=layout
-        )[0]
-    else:
-        x = (depthwise(x, block.depthwise) * factors) @ block.kernel[0, 0]
+    x = (depthwise(x, block.depthwise) * _apply(block.style, style)) @ block.pointwise
     return leaky(x + block.noise + block.bias)
 
 

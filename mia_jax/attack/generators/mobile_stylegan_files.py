@@ -10,6 +10,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mia_jax.attack.generators import openvino
 from mia_jax.attack.generators.mobile_stylegan import Affine, Block, Layer, Network
@@ -95,18 +96,18 @@ def _translate(mapping: dict[str, openvino.Node], synthesis: dict[str, openvino.
             scale = constant(product.inputs[1]).ravel()[0]
         return Affine(constant(weight).T * scale, constant(bias)[0] * scale)
 
-    def block(name: str) -> Block:
+    def convolution(name: str) -> tuple[Affine, jax.Array, jax.Array, jax.Array]:
+        """Returns the factors of a style, the kernel, the noise and the bias."""
         bias = places[f"{name}.bias"]
         noisy = node(reader(bias, "Add").inputs[0])
         kernel = constant(node(noisy.inputs[0]).inputs[1]).transpose(2, 3, 1, 0)
-        own = places.get(f"{name}.conv.weight_dw")
-        return Block(
-            affine_style(f"{name}.conv", scaled=True),
-            None if own is None else constant(own)[:, 0, 0].transpose(1, 2, 0),
-            kernel,
-            constant(noisy.inputs[1])[0].transpose(1, 2, 0),
-            constant(bias).ravel(),
-        )
+        noise = constant(noisy.inputs[1])[0].transpose(1, 2, 0)
+        return affine_style(f"{name}.conv", scaled=True), kernel, noise, constant(bias).ravel()
+
+    def block(name: str) -> Block:
+        style, kernel, noise, bias = convolution(name)
+        depthwise = constant(places[f"{name}.conv.weight_dw"])[:, 0, 0].transpose(1, 2, 0)
+        return Block(style, depthwise, kernel[0, 0], noise, bias)
 
     def layer(name: str) -> Layer:
         up = affine_style(f"{name}.up", scaled=False)
@@ -116,8 +117,9 @@ def _translate(mapping: dict[str, openvino.Node], synthesis: dict[str, openvino.
     last = f"m.layers.{count - 1}.to_img"
     return Network(
         _translate_mapping(mapping),
-        constant(places["m.input.input"])[0].transpose(1, 2, 0),
-        block("m.conv1"),
+        _convolve_constant(
+            constant(places["m.input.input"])[0].transpose(1, 2, 0), *convolution("m.conv1")
+        ),
         tuple(layer(f"m.layers.{number}") for number in range(count)),
         affine_style(f"{last}.conv", scaled=True),
         Affine(
@@ -125,6 +127,21 @@ def _translate(mapping: dict[str, openvino.Node], synthesis: dict[str, openvino.
             constant(places[f"{last}.bias"]).ravel(),
         ),
     )
+
+
+def _convolve_constant(
+    x: jax.Array, style: Affine, kernel: jax.Array, noise: jax.Array, bias: jax.Array
+) -> Affine:
+    """Returns the convolution of a constant `[side, side, channels]` as a map of the style."""
+    side = len(x)
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    each = sum(  # Of each channel by itself: [channels, side, side, features].
+        np.einsum("hwc,cf->chwf", padded[i : i + side, j : j + side], kernel[i, j])
+        for i, j in np.ndindex(3, 3)
+    )
+    flat = np.reshape(each, (x.shape[-1], -1))
+    weight, shift = np.asarray(style.weight) @ flat, np.asarray(style.bias) @ flat
+    return Affine(jnp.asarray(weight), jnp.asarray(shift + np.ravel(noise + bias)))
 
 
 def _translate_mapping(graph: dict[str, openvino.Node]) -> tuple[Affine, ...]:
