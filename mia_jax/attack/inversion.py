@@ -303,6 +303,30 @@ def _descend(
 
 def _check(params: Any, cases: Case, attack: Attack) -> None:
     """Checks what can be known before anything is compiled."""
+    drawn, image = check_cases(cases, attack.space)
+    _check_optimizer(attack.optimizer, drawn)
+    target = cases.target
+    if isinstance(target, jax.core.Tracer):
+        return
+    one = jax.tree.map(lambda array: array[0], cases)
+    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
+    check_targets(target, confidences.shape[0])
+
+
+def check_cases(cases: Case, space: Space) -> tuple[Point, jax.ShapeDtypeStruct]:
+    """Refuses cases that do not fit each other or the space.
+
+    Args:
+      cases: `[restarts, ...]` each.
+      space: Where they are to search.
+
+    Returns:
+      The shapes of one restart's point and image.
+
+    Raises:
+      UserError: If the cases do not speak of the same number of restarts, or know pixels of another
+        shape than the image.
+    """
     target, key, known, mask, start = cases
     if jnp.ndim(target) != 1 or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
         raise UserError(
@@ -317,19 +341,27 @@ def _check(params: Any, cases: Case, attack: Attack) -> None:
     if (known is None) != (mask is None):
         raise UserError("cases.known and cases.mask belong together, but one of them is None")
     one = jax.tree.map(lambda array: array[0], cases)
-    drawn = equinox.filter_eval_shape(attack.space.start, one.key) if start is None else one.start
-    image = equinox.filter_eval_shape(attack.space.decode, drawn)
+    drawn = equinox.filter_eval_shape(space.start, one.key) if start is None else one.start
+    image = equinox.filter_eval_shape(space.decode, drawn)
     for name, array in (("known", one.known), ("mask", one.mask)):
         if array is not None and array.shape not in (image.shape, (*image.shape[:2], 1)):
             raise UserError(
                 f"cases.{name} must be [restarts, {', '.join(map(str, image.shape))}], but is "
                 f"[restarts, {', '.join(map(str, array.shape))}]"
             )
-    _check_optimizer(attack.optimizer, drawn)
-    if isinstance(target, jax.core.Tracer):
-        return
-    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
-    classes = confidences.shape[0]
+    return drawn, image
+
+
+def check_targets(target: jax.Array, classes: int) -> None:
+    """Refuses targets that a model does not have.
+
+    Args:
+      target: `[restarts]` integers.
+      classes: How many classes the model has.
+
+    Raises:
+      UserError: If one is not among them.
+    """
     wrong = [int(number) for number in jnp.unique(target) if not 0 <= number < classes]
     if wrong:
         raise UserError(
