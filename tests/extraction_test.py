@@ -6,8 +6,8 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import extraction, losses, make_cases
-from mia_jax.attack.extraction import Answers, agreement, distill, solve_linear
+from mia_jax.attack import extraction, losses, make_cases, students
+from mia_jax.attack.extraction import Answers, agreement, solve_linear
 from mia_jax.attack.inversion import Attack, invert
 from mia_jax.attack.objectives import classification, clip_pixels
 from mia_jax.attack.oracle import Budget, Unanswered, from_labels
@@ -84,11 +84,11 @@ class DistillTest(parameterized.TestCase):
         return {"weights": weights, "biases": jnp.zeros(CLASSES)}
 
     @parameterized.named_parameters(
-        ("confidences", lambda model: model, extraction.of_confidences, 0.99, 0.01),
+        ("confidences", lambda model: model, students.of_confidences, 0.99, 0.01),
         (
             "labels",
             lambda model: from_labels(lambda images: model(images).argmax(1), CLASSES),
-            extraction.of_labels,
+            students.of_labels,
             0.9,
             1.0,
         ),
@@ -96,7 +96,7 @@ class DistillTest(parameterized.TestCase):
     def test_a_student(self, access, lesson, least, most):
         model = Model()
         answers = extraction.ask(access(model), images(2, 400), Budget(400))
-        copy = distill(
+        copy = students.distill(
             answers, self.init, extraction.linear, jax.random.key(0),
             lesson=lesson, steps=600, optimizer=optax.adam(0.05),
         )  # fmt: skip
@@ -111,26 +111,25 @@ class DistillTest(parameterized.TestCase):
     def test_lessons_by_hand(self):
         logits, confidences = jnp.array([1.0, 2, 6]), jnp.array([0.5, 0.5, 0])
         np.testing.assert_allclose(
-            extraction.of_labels(logits, confidences), np.log(np.exp([1, 2, 6]).sum()) - 1, 1e-5
+            students.of_labels(logits, confidences), np.log(np.exp([1, 2, 6]).sum()) - 1, 1e-5
         )
         difference = np.array([1 - np.log(0.5), 2 - np.log(0.5), 6 - np.log(1e-12)])
         np.testing.assert_allclose(
-            extraction.of_confidences(logits, confidences),
+            students.of_confidences(logits, confidences),
             np.mean((difference - difference.mean()) ** 2),
             rtol=1e-4,
         )
         # A constant on all logits changes no confidence.
         np.testing.assert_allclose(
-            extraction.of_confidences(jnp.log(jnp.array([0.2, 0.8])) + 7, jnp.array([0.2, 0.8])),
+            students.of_confidences(jnp.log(jnp.array([0.2, 0.8])) + 7, jnp.array([0.2, 0.8])),
             0,
             atol=1e-8,
         )
 
     def test_agreement_by_hand(self):
         answers = Answers(np.zeros((2, *SHAPE)), np.array([[0.5, 0.5, 0], [0, 0.25, 0.75]]), 2)
-        copy = extraction.Copy(
-            lambda params, images: jnp.log(jnp.array([[0.6, 0.4, 1e-9], [0.5, 0.25, 0.25]])), None, 0
-        )  # fmt: skip
+        own = jnp.log(jnp.array([[0.6, 0.4, 1e-9], [0.5, 0.25, 0.25]]))
+        copy = extraction.Copy(lambda params, images: own, None, 0)
         found = agreement(copy, answers)
         self.assertEqual(found.first, 0.5)
         self.assertAlmostEqual(found.distance, (0.1 + 0.5) / 2, places=5)
@@ -142,7 +141,7 @@ class DistillTest(parameterized.TestCase):
             no_penalty,
             identity,
         )
-        found = extraction.draws(space, jax.random.key(0), 200, deviation=2.0)
+        found = students.draws(space, jax.random.key(0), 200, deviation=2.0)
         self.assertEqual(found.shape, (200, *SHAPE))
         self.assertBetween(found.std(), 0.17, 0.2)
         self.assertBetween(found.min(), 0, 0.1)
