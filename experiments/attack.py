@@ -99,7 +99,7 @@ def check(
             seeds.SEED_IMAGES,
         )
     model = recipe.PRECISIONS[wanted.precision](attacked.architecture.logits)
-    loss = wanted.arguments["loss"]
+    loss = wanted.arguments(len(auxiliary))["loss"]
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:
@@ -144,6 +144,12 @@ def fitting(
         if not fitted:
             auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
             check(wanted, attacked, auxiliary, target)
+            logging.info(
+                "With %d unrelated faces, --recipe=%s is %s",
+                len(auxiliary),
+                wanted.name,
+                ", ".join(f"{k}={v}" for k, v in wanted.described(len(auxiliary)).items()),
+            )
             fitted.append(wanted.attack(attacked.architecture.logits, auxiliary))
         return fitted[0]
 
@@ -163,13 +169,15 @@ def facts_of(wanted: recipe.Recipe, plan: experiment.Plan) -> AttackFacts:
     """
     public = plan.faces.auxiliary_dir
     auxiliary = {"auxiliary": pathlib.Path(public).absolute().name} if public else {}
+    count = min(experiment.auxiliary_count(plan), AUXILIARY_LIMIT.value)
+    arguments = wanted.arguments(count)
     return AttackFacts(
         name=wanted.name,
-        arguments=wanted.described() | auxiliary,
+        arguments=wanted.described(count) | auxiliary,
         restarts=_RESTARTS.value,
         random_seed=plan.protocol.seed,
-        gradients_per_iteration=max(wanted.arguments["views_per_iteration"], 1),
-        iterations=wanted.arguments["iterations"],
+        gradients_per_iteration=max(arguments["views_per_iteration"], 1),
+        iterations=arguments["iterations"],
     )
 
 

@@ -258,6 +258,13 @@ def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndar
     return np.asarray(images[positions])
 
 
+def auxiliary_count(plan: Plan) -> int:
+    """Counts the photographs that the attacker has, before a limit."""
+    if plan.auxiliary is not None:
+        return plan.auxiliary
+    return sum(plan.photographs[name] for name in plan.protocol.auxiliary)
+
+
 def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
     """Reads a trained recognizer.
 

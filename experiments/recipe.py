@@ -4,18 +4,40 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
 from absl import flags
 
 from mia_jax import recognizer
-from mia_jax.attack import Attack, losses, recipes, seeds
+from mia_jax.attack import Attack, descents, losses, recipes, seeds
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime.errors import UserError
 
-RECIPES: dict[str, Callable[..., Attack]] = {"paper": recipes.paper, "best": recipes.best}
+
+class Family(NamedTuple):
+    """A recipe of the library, and what it does if no flag asks for anything else.
+
+    Attributes:
+      make: `(model, auxiliary, **arguments) -> attack`.
+      defaults: From the number of auxiliary faces to the arguments whose defaults are not those of
+        `make`'s signature.
+    """
+
+    make: Callable[..., Attack]
+    defaults: Callable[[int], Mapping[str, Any]]
+
+
+RECIPES = {
+    "paper": Family(recipes.paper, lambda _: descents.PAPER),
+    "best": Family(recipes.of_eigenfaces, recipes.choice),
+    "eigenfaces": Family(recipes.of_eigenfaces, lambda _: descents.FEW_FACES),
+    "components": Family(recipes.of_components, lambda _: descents.FEW_FACES),
+    "shapes": Family(recipes.of_shapes, lambda _: descents.FEW_FACES),
+    "autoencoder": Family(recipes.of_autoencoder, lambda _: descents.FEW_FACES),
+    "photographs": Family(recipes.of_photographs, lambda _: descents.GENERATED),
+}
 LOSSES = {
     "least_squares": losses.least_squares,
     "infomax": losses.infomax,
@@ -40,8 +62,10 @@ _RECIPE = flags.DEFINE_enum(
     "recipe",
     "paper",
     list(RECIPES),
-    "How to attack: as the paper does, or with the combination that works best on the ORL faces. "
-    "The other flags of this module change single arguments of it.",
+    "How to attack: as the paper does; with what works best for so many auxiliary faces; or over "
+    "one prior of faces: eigenfaces, local components, shapes and textures (dlib's landmarks), an "
+    "autoencoder trained on the auxiliary faces, or the photographs that the generator of the "
+    "package random-face makes. The other flags of this module change single arguments of it.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -69,25 +93,39 @@ _FUNCTIONS: tuple[tuple[flags.FlagHolder, Mapping[str, Callable[..., Any]]], ...
     (flags.DEFINE_enum("optimizer", None, list(OPTIMIZERS), "How it descends."), OPTIMIZERS),
     (_SEED_IMAGE, SEEDS),
 )
-_NUMBERS = (
-    flags.DEFINE_integer("components", None, "Number of eigenfaces.", 1),
+_VALUES = (
+    flags.DEFINE_integer(
+        "components",
+        None,
+        "Numbers that make a face: of eigenfaces, of each window of local components, of shapes, "
+        "or of the generator's photographs.",
+        1,
+    ),
     flags.DEFINE_integer(
         "waves", None, "Frequencies along each axis of waves that complete the eigenfaces.", 0
     ),
     flags.DEFINE_float(
         "wave_deviation", None, "Standard deviation of a pixel over random draws of waves.", 0.0
     ),
+    flags.DEFINE_integer("windows", None, "Windows of local components along each axis.", 1),
     flags.DEFINE_float(
-        "spread", None, "Standard deviation of the first coefficients of eigenfaces.", 0.0
+        "independence",
+        None,
+        "How freely local components combine: near 0 as in whole faces, 1 each for itself.",
+        0.0,
+        1.0,
     ),
+    flags.DEFINE_integer("latents", None, "Numbers that make a face of the autoencoder.", 1),
+    flags.DEFINE_integer("steps", None, "Steps of the autoencoder's training.", 1),
     flags.DEFINE_float(
-        "prior", None, "Weight of half the squared coefficients of eigenfaces.", 0.0
+        "spread", None, "Standard deviation of the first point, in a prior's coordinates.", 0.0
     ),
+    flags.DEFINE_float("prior", None, "Weight of half the squared coordinates of a prior.", 0.0),
     flags.DEFINE_float("rate", None, "Rate of the descent, alpha in the paper."),
+    flags.DEFINE_bool("falling_rate", None, "Let the rate fall to zero, as half a cosine wave."),
     flags.DEFINE_integer("iterations", None, "Number of updates of each restart.", 1),
-    flags.DEFINE_float("total_variation", None, "Weight of the image's total variation.", 0.0),
-    flags.DEFINE_float(
-        "l2", None, "Weight of the image's mean squared distance from mid-gray.", 0.0
+    flags.DEFINE_integer(
+        "draws", None, "Of how many first points a restart takes the one that the target likes.", 1
     ),
     flags.DEFINE_integer(
         "views_per_iteration",
@@ -95,6 +133,12 @@ _NUMBERS = (
         "Random views of the image in each iteration: rotated, scaled and shifted a little; 0 "
         "shows the image as it is.",
         0,
+    ),
+    flags.DEFINE_float("mirror", None, "Probability that a view is a mirror image.", 0.0, 1.0),
+    flags.DEFINE_float("noise", None, "Largest standard deviation of noise in a view.", 0.0),
+    flags.DEFINE_float("total_variation", None, "Weight of the image's total variation.", 0.0),
+    flags.DEFINE_float(
+        "l2", None, "Weight of the image's mean squared distance from mid-gray.", 0.0
     ),
     flags.DEFINE_float(
         "stop_score",
@@ -119,22 +163,26 @@ class Recipe:
 
     Attributes:
       name: In `RECIPES`.
-      arguments: All keyword arguments of that function.
+      given: The arguments that are not the recipe's own.
       precision: In `PRECISIONS`.
     """
 
     name: str
-    arguments: Mapping[str, Any]
-    precision: str
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    precision: str = "float32"
+
+    def arguments(self, faces: int) -> dict[str, Any]:
+        """Returns all keyword arguments, with so many auxiliary faces."""
+        return {**_defaults(RECIPES[self.name], faces), **self.given}
 
     def attack(self, apply_fn: ApplyFn, auxiliary: np.ndarray) -> Attack:
         """Fits the attack to a model and unrelated faces `[n, height, width, channels]`."""
         model = PRECISIONS[self.precision](apply_fn)
-        return RECIPES[self.name](model, auxiliary, **self.arguments)
+        return RECIPES[self.name].make(model, auxiliary, **self.arguments(len(auxiliary)))
 
-    def described(self) -> dict[str, str | float | None]:
+    def described(self, faces: int) -> dict[str, str | float | None]:
         """Returns the arguments as plain values, to be stored with the clones."""
-        return {name: _plain(value) for name, value in self.arguments.items()} | {
+        return {name: _plain(value) for name, value in self.arguments(faces).items()} | {
             "precision": self.precision
         }
 
@@ -146,29 +194,33 @@ def from_flags() -> Recipe:
       UserError: If a flag has no effect on the recipe or on the loss.
     """
     name = _RECIPE.value
-    arguments = _defaults(RECIPES[name])
-    given: dict[str, Any] = {f.name: f.value for f in _NUMBERS if f.value is not None}
+    usual = _defaults(RECIPES[name], 0)
+    given: dict[str, Any] = {f.name: f.value for f in _VALUES if f.value is not None}
     for flag, functions in _FUNCTIONS:
         if flag.value is not None:
             given[flag.name] = functions[flag.value]
     if _MARGIN.value is not None:
-        loss = given.get("loss", arguments["loss"])
+        loss = given.get("loss", usual["loss"])
         if getattr(loss, "func", loss) is not losses.max_margin:
             raise UserError(f"--margin is only for --loss=max_margin, not for {_plain(loss)}")
-        given["loss"] = functools.partial(losses.max_margin, enough=_MARGIN.value)
+        given["loss"] = descents.lead_of(_MARGIN.value)
     for argument in given:
-        if argument not in arguments:
-            fitting = [other for other, make in RECIPES.items() if argument in _defaults(make)]
+        if argument not in usual:
+            fitting = [other for other, one in RECIPES.items() if argument in _defaults(one, 0)]
             raise UserError(f"--{argument} is only for --recipe={' or '.join(fitting)}")
     if given.get("rate", 1) <= 0:
         raise UserError(f"--rate={given['rate']} does not descend: give a rate above 0")
-    return Recipe(name, arguments | given, _PRECISION.value)
+    for argument in ("mirror", "noise"):
+        if given.get(argument) and not (usual | given)["views_per_iteration"]:
+            raise UserError(f"--{argument} is for random views: give --views_per_iteration too")
+    return Recipe(name, given, _PRECISION.value)
 
 
-def _defaults(make: Callable[..., Attack]) -> dict[str, Any]:
-    """Returns the keyword arguments of a recipe and their defaults."""
-    parameters = inspect.signature(make).parameters.values()
-    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+def _defaults(family: Family, faces: int) -> dict[str, Any]:
+    """Returns the keyword arguments of a recipe, and what they are with so many faces."""
+    parameters = inspect.signature(family.make).parameters.values()
+    own = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    return {**own, **family.defaults(faces)}
 
 
 def _plain(value: Any) -> str | float | None:

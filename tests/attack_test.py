@@ -9,6 +9,7 @@ from absl.testing import absltest, flagsaver, parameterized
 
 from experiments import clones, identities, recipe
 from mia_jax import recognizer
+from mia_jax.attack import descents
 from mia_jax.faces import protocol
 from mia_jax.runtime import records, storage, workload
 from mia_jax.runtime.errors import UserError
@@ -257,36 +258,44 @@ class RecipeTest(parameterized.TestCase):
         with flagsaver.flagsaver(**given):
             return recipe.from_flags()
 
-    @parameterized.parameters("paper", "best")
-    def test_no_flag_gives_the_recipe_s_own_defaults(self, name):
+    @parameterized.product(name=list(recipe.RECIPES), faces=(0, 3000))
+    def test_no_flag_gives_the_recipe_s_own_defaults(self, name, faces):
         wanted = self.asked(recipe=name)
-        parameters = inspect.signature(recipe.RECIPES[name]).parameters.values()
-        defaults = {each.name: each.default for each in parameters if each.kind == 3}
-        self.assertEqual(wanted.arguments, defaults)
-        self.assertTrue(
-            all(
-                isinstance(value, str | float | int | None) for value in wanted.described().values()
-            )
-        )
+        self.assertEqual(wanted.given, {})
+        parameters = inspect.signature(recipe.RECIPES[name].make).parameters.values()
+        own = {each.name for each in parameters if each.kind == each.KEYWORD_ONLY}
+        arguments = wanted.arguments(faces)
+        self.assertEqual(set(arguments), own | set(descents.PAPER))
+        for value in wanted.described(faces).values():
+            self.assertIsInstance(value, str | float | int | None)
+
+    def test_best_asks_more_of_many_faces(self):
+        wanted = self.asked(recipe="best", prior=2.0)
+        few, many = wanted.described(170), wanted.described(3000)
+        self.assertEqual((few["components"], few["loss"]), (60, "max_margin(enough=18.0)"))
+        self.assertEqual((many["components"], many["loss"]), (500, "max_margin(enough=60.0)"))
+        self.assertEqual((few["prior"], many["prior"]), (2.0, 2.0))
 
     def test_flags_fill_the_arguments(self):
         wanted = self.asked(
             recipe="best", components=7, margin=3.5, optimizer="momentum", rate=0.5, stop_score=0.9
         )
-        described = wanted.described()
+        described = wanted.described(9)
         self.assertEqual(described["components"], 7)
         self.assertEqual(described["loss"], "max_margin(enough=3.5)")
         self.assertEqual(described["optimizer"], "sgd(momentum=0.9)")
         self.assertEqual(described["rate"], 0.5)
         self.assertEqual(described["precision"], "float32")
-        self.assertEqual(float(wanted.arguments["loss"](np.array([9.0, 1.0]), 0)), -3.5)
+        self.assertEqual(float(wanted.arguments(9)["loss"](np.array([9.0, 1.0]), 0)), -3.5)
         random = np.random.default_rng(0).uniform(size=(9, 32, 32, 1)).astype(np.float32)
         attack = wanted.attack(recognizer.logits, random)
         self.assertEqual(attack.stop.score, 0.9)
         self.assertEqual(attack.iterations, 60)
 
     @parameterized.parameters(
-        ({"recipe": "paper", "components": 5}, "--components is only for --recipe=best"),
+        ({"recipe": "paper", "components": 5}, "--components is only for --recipe=best or "),
+        ({"recipe": "best", "latents": 5}, "--latents is only for --recipe=autoencoder$"),
+        ({"recipe": "paper", "mirror": 0.5}, "--mirror is for random views: give --views"),
         ({"recipe": "paper", "prior": 0.0}, "--prior is only for --recipe=best"),
         ({"recipe": "paper", "margin": 5.0}, "--margin is only for --loss=max_margin"),
         ({"recipe": "best", "loss": "infomax", "margin": 5.0}, "--margin is only for"),

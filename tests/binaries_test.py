@@ -170,7 +170,7 @@ def test_sigterm_ends_with_one_sentence(tmp_path):
         ("attack", ["--recipe=best", *ATTACK], "was made with recipe=paper"),
         ("attack", ["--identities=nobody", *ATTACK], "identity 'nobody' is not registered"),
         ("attack", ["--rate=0", *ATTACK], "--rate=0.0"),
-        ("attack", ["--components=5", *ATTACK], "--components is only for --recipe=best"),
+        ("attack", ["--components=5", *ATTACK], "--components is only for --recipe=best or "),
         ("attack", ["--prior=0", *ATTACK], "--prior is only for --recipe=best"),
         ("attack", ["--margin=5", *ATTACK], "--margin is only for --loss=max_margin"),
         ("attack", ["--platform=tpu", *ATTACK], "--platform=tpu has no device here"),

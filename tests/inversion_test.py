@@ -506,7 +506,7 @@ class StoppingTest(parameterized.TestCase):
         np.testing.assert_array_equal(found.iterations, [3, 4] if rule else [15, 15])
 
     @parameterized.parameters(
-        ({}, "needs a score or a patience"),
+        ({}, "needs a score, a patience or a window"),
         ({"score": 0.0}, "score must be above 0 and at most 1, but is 0.0"),
         ({"score": 1.01}, "score must .* is 1.01"),
         ({"score": float("nan")}, "score must .* is nan"),
@@ -693,6 +693,30 @@ class CompositionTest(parameterized.TestCase):
         np.testing.assert_allclose(
             found.loss_trace, np.stack([before, before, before, after], 1), rtol=1e-4
         )
+
+    def test_a_restart_starts_from_the_draw_that_the_objective_likes_best(self):
+        """The penalty has no say, and a case's own start is not drawn."""
+        space = Space(
+            start=lambda key: jax.random.uniform(key, SHAPE),
+            decode=identity,
+            penalty=lambda point, image: 100 * jnp.sum(point),
+            project=clip_pixels,
+        )
+        wanted = np.random.default_rng(0).uniform(size=SHAPE)
+        distance = lambda params, image, case, key: (  # noqa: E731
+            jnp.sum((image - params) ** 2),
+            jnp.zeros(CLASSES),
+        )
+        attack = Attack(space, distance, optax.sgd(0.0), 1, draws=7)
+        cases = make_cases(jax.random.key(0), 1, jnp.arange(3))
+        found = invert(wanted, cases, attack)
+        for key, seed in zip(cases.key, found.seeds, strict=True):
+            keys = jax.random.split(jax.random.split(key)[0], 7)
+            drawn = np.stack([space.start(each) for each in keys])
+            away = ((drawn - wanted) ** 2).sum((1, 2, 3))
+            np.testing.assert_array_equal(seed, drawn[away.argmin()])
+        own = cases._replace(start=jnp.zeros((3, *SHAPE)))
+        np.testing.assert_array_equal(invert(wanted, own, attack).seeds, 0)
 
     def test_a_gradient_function_of_losses_alone(self):
         """Central differences never differentiate the model, and descend as the exact gradient."""

@@ -13,7 +13,7 @@ from mia_jax.attack import losses
 
 ALL = (losses.least_squares, losses.infomax, losses.max_margin)
 TWO = functools.partial(losses.top_margin, count=2)
-SMOOTH = (*ALL, losses.top_margin, TWO, losses.logit, losses.poincare)
+SMOOTH = (*ALL, losses.shortfall, losses.top_margin, TWO, losses.logit, losses.poincare)
 LOGITS = (0.3, -1.2, 2.0, 0.9)
 
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
@@ -48,6 +48,8 @@ class LossesTest(parameterized.TestCase):
         (losses.max_margin, (1, 5, 3), 2, 5 - 3),  # in between,
         (losses.max_margin, (5, 5, 3), 0, 0),  # or level with another.
         (losses.max_margin, (-7, -9), 0, -2),
+        (losses.shortfall, (0, math.log(3)), 0, 0.75),
+        (losses.shortfall, (0, math.log(3)), 1, 0.25),
         (losses.top_margin, (1, 5, 3), 0, (5 + 3) / 2 - 1),
         (TWO, (1, 5, 3, 4), 1, (4 + 3) / 2 - 5),
         (TWO, (-7, -9), 0, -2),

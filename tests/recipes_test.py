@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import invert, losses, make_cases, recipes, seeds
+from mia_jax.attack import descents, invert, losses, make_cases, recipes, seeds
 from mia_jax.runtime.errors import UserError
 
 SIDE, CLASSES, PEOPLE = 16, 4, 40
@@ -40,7 +40,15 @@ def distance(images, target):
     return np.mean((images - PROTOTYPES[target]) ** 2, (1, 2, 3))
 
 
-SMALL = {"components": 12, "waves": 5, "loss": functools.partial(losses.max_margin, enough=8.0)}
+def landmarks(images):
+    """Finds the corners of an inner square, shifted a little from face to face."""
+    random = np.random.default_rng(len(images))
+    square = np.array([[4.0, 4], [4, 11], [11, 4], [11, 11]])
+    return square + random.uniform(-1, 1, (len(images), 4, 2))
+
+
+LEAD = descents.lead_of(8.0)
+SMALL = {"components": 12, "waves": 5, "loss": LEAD}
 
 
 class RecipesTest(parameterized.TestCase):
@@ -48,6 +56,20 @@ class RecipesTest(parameterized.TestCase):
         ("paper", recipes.paper, {"rate": 0.05}),
         ("best", recipes.best, SMALL),
         ("best_without_waves", recipes.best, SMALL | {"waves": 0}),
+        (
+            "eigenfaces_of_many_faces",
+            recipes.of_eigenfaces,
+            SMALL
+            | {
+                "falling_rate": True,
+                "mirror": 0.5,
+                "noise": 0.05,
+                "views_per_iteration": 2,
+            },
+        ),
+        ("components", recipes.of_components, {"components": 6, "windows": 3, "loss": LEAD}),
+        ("shapes", recipes.of_shapes, {"landmarks": landmarks, "components": 4, "loss": LEAD}),
+        ("autoencoder", recipes.of_autoencoder, {"latents": 8, "steps": 150, "loss": LEAD}),
     )
     def test_clones_come_nearer_to_the_person_than_their_seeds(self, make, arguments):
         for target in (0, 2):
@@ -118,6 +140,35 @@ class RecipesTest(parameterized.TestCase):
             rest = SMALL if make is recipes.best else {}
             with self.assertRaisesRegex(UserError, message):
                 make(apply_fn, AUXILIARY, **arguments, **rest)
+
+    @parameterized.parameters(
+        ({"mirror": 1.5, "views_per_iteration": 1}, "mirror=1.5 must be in"),
+        ({"noise": -0.1, "views_per_iteration": 1}, "noise=-0.1 at least 0"),
+        ({"draws": 0}, "draws=0 starts nowhere"),
+    )
+    def test_refuses_what_a_descent_cannot_be(self, arguments, message):
+        with self.assertRaisesRegex(UserError, message):
+            run(recipes.paper(apply_fn, AUXILIARY, **arguments))
+
+    @parameterized.parameters(False, True)
+    def test_the_rate_falls_as_half_a_cosine_wave(self, falling):
+        """A loss of slope 1 everywhere tells each update's rate."""
+        attack = recipes.paper(
+            apply_fn, AUXILIARY, loss=lambda logits, _: logits.sum(), rate=0.1, iterations=4,
+            falling_rate=falling,
+        )  # fmt: skip
+        slope = lambda params, image, case, key: (jnp.sum(image), jnp.zeros(CLASSES))  # noqa: E731
+        everywhere = attack.space._replace(project=lambda point: point)
+        found = run(attack._replace(objective=slope, space=everywhere))
+        rates = 0.1 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2 if falling else np.full(4, 0.1)
+        np.testing.assert_allclose(-np.diff(found.loss_trace[0]) / SIDE**2, rates[:3], rtol=1e-3)
+
+    @parameterized.parameters((recipes.MANY - 1, 60), (recipes.MANY, 500))
+    def test_best_has_more_eigenfaces_where_there_are_faces(self, faces, components):
+        auxiliary = np.random.default_rng(0).uniform(size=(faces, 6, 6, 1)).astype(np.float32)
+        attack = recipes.best(apply_fn, auxiliary, waves=0, components=5)
+        self.assertEqual(recipes.choice(faces)["components"], components)
+        self.assertEqual(attack.space.start(jax.random.key(0)).shape, (5,))
 
     def test_too_few_faces(self):
         with self.assertRaisesRegex(UserError, "components=60 .* 3 faces"):

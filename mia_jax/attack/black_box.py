@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.attack import findings
+from mia_jax.attack import findings, rounds
 from mia_jax.attack.cases import Case
 from mia_jax.attack.check import from_confidences
-from mia_jax.attack.findings import Findings, point_of, vector_of
+from mia_jax.attack.findings import Findings
 from mia_jax.attack.inversion import Attack, Clones, check_cases, check_targets
 from mia_jax.attack.oracle import Budget, Oracle, Predict, Unanswered
-from mia_jax.attack.spaces import Space
-from mia_jax.attack.strategies.strategy import Candidates, State, Strategy, Told
+from mia_jax.attack.strategies.strategy import Strategy, Told
 from mia_jax.runtime.errors import UserError
 
 
@@ -77,9 +76,9 @@ def search(
 ) -> Searched:
     """Looks for what a model takes for the targeted people, by asking it.
 
-    All restarts share the calls. The starts are shown first, then for at most `attack.iterations`
-    rounds each restart's candidates, and in the end where each restart stands. A round that the
-    budget does not hold is not begun.
+    All restarts share the calls. First the starts are shown, of which a restart takes the best of
+    `attack.draws`, then for at most `attack.iterations` rounds its candidates, and in the end where
+    it stands. A round that the budget does not hold is not begun.
 
     Of the attack, the optimizer, the gradient and the filter are left out: the strategy has its own
     way. The objective is shown what the model answered in the place of the weights, the image as it
@@ -111,11 +110,11 @@ def search(
     Source: log-confidences as logits, Tramer et al. 2016; each strategy has its own.
     """
     _check(cases, attack)
-    start, states = _init(cases, attack.space, strategy)
-    known = findings.of_starts(np.asarray(start), attack.iterations)
-    oracle = Oracle(predict, budget)
+    starts = np.asarray(rounds.draw(cases, attack.space, attack.draws))
+    _check_budget(budget, starts, cases, attack, strategy)
+    oracle, known = Oracle(predict, budget), findings.of_starts(starts[:, 0], attack.iterations)
     try:
-        _walk(oracle, known, cases, attack, strategy, states)
+        _walk(oracle, known, starts, cases, attack, strategy)
     except Unanswered as error:
         raise StoppedSearch(str(error), _searched(oracle, known, cases, attack)) from error
     return _searched(oracle, known, cases, attack)
@@ -130,24 +129,23 @@ def _searched(oracle: Oracle, known: Findings, cases: Case, attack: Attack) -> S
 def _walk(
     oracle: Oracle,
     known: Findings,
+    starts: np.ndarray,
     cases: Case,
     attack: Attack,
     strategy: Strategy,
-    states: State,
 ) -> None:
     """Asks and tells until the rounds, the budget or the wishes of all restarts are at an end."""
-    restarts = len(known.start)
-    everyone, stale = np.ones((restarts, 1), bool), np.zeros(restarts, int)
-    active = np.ones(restarts, bool)
+    findings.look(oracle, known, cases, attack, starts, np.ones(starts.shape[:2], bool))
+    check_targets(cases.target, oracle.classes or 0)
+    known.start, known.last = known.best.copy(), known.best.copy()
+    states = rounds.begin(cases, strategy, jnp.asarray(known.start))
+    restarts = len(starts)
+    active, stale = np.ones(restarts, bool), np.zeros(restarts, int)
     for number in range(attack.iterations):
-        candidates, asking = _ask(cases, attack.space, strategy, states, number)
+        candidates, asking = rounds.ask(cases, attack.space, strategy, states, number)
         points, wanted = np.asarray(candidates.points), np.array(candidates.wanted)
         wanted &= active[:, None]
         active &= wanted.any(1)
-        if number == 0:
-            _check_budget(oracle.budget, restarts, int(wanted.sum()))
-            findings.look(oracle, known, cases, attack, known.start[:, None], everyone)
-            check_targets(cases.target, oracle.classes or 0)
         # One query of each restart is kept for where it stands in the end.
         if not active.any() or wanted.sum() + restarts > oracle.left:
             break
@@ -155,7 +153,7 @@ def _walk(
         known.rounds += active
         looks = findings.look(oracle, known, cases, attack, points, wanted)
         told = Told(candidates.points, *map(jnp.asarray, (wanted, looks.loss, looks.leads)))
-        states, last = _tell(
+        states, last = rounds.tell(
             cases, attack.space, strategy, (states, asking), told, jnp.asarray(active)
         )
         known.last = np.asarray(last)
@@ -166,13 +164,14 @@ def _walk(
         if attack.stop is not None and attack.stop.patience is not None:
             active &= stale < attack.stop.patience
     if restarts <= oracle.left:
+        everyone = np.ones((restarts, 1), bool)
         looks = findings.look(oracle, known, cases, attack, known.last[:, None], everyone)
         known.last_loss, known.last_score = looks.loss[:, 0], looks.score[:, 0]
 
 
 def _check(cases: Case, attack: Attack) -> None:
     """Checks what can be known before anything is asked."""
-    _, image = check_cases(cases, attack.space)
+    _, image = check_cases(cases, attack)
     one = jax.tree.map(lambda array: array[0], cases)
     answer = jax.ShapeDtypeStruct((1, max(int(cases.target.max()) + 1, 2)), jnp.float32)
     try:
@@ -184,66 +183,16 @@ def _check(cases: Case, attack: Attack) -> None:
         ) from error
 
 
-def _check_budget(budget: Budget, restarts: int, round_: int) -> None:
+def _check_budget(
+    budget: Budget, starts: np.ndarray, cases: Case, attack: Attack, strategy: Strategy
+) -> None:
     """Refuses a budget that holds no round."""
-    needed = restarts + round_ + restarts
+    restarts, draws = starts.shape[:2]
+    states = rounds.begin(cases, strategy, jnp.asarray(starts[:, 0]))
+    round_ = int(rounds.ask(cases, attack.space, strategy, states, 0)[0].wanted.sum())
+    needed = restarts * draws + round_ + restarts
     if needed > budget.queries:
         raise UserError(
             f"queries={budget.queries} hold no round: {restarts} restarts take {needed} for their "
             f"starts, a round of {round_} and their ends; give more, or fewer restarts"
         )
-
-
-@equinox.filter_jit
-def _init(cases: Case, space: Space, strategy: Strategy) -> tuple[jax.Array, State]:
-    """Draws each restart's starting point, `[restarts, size]`, and begins its search."""
-
-    def one(case: Case) -> tuple[jax.Array, State]:
-        start_key, key = jax.random.split(case.key)
-        drawn = space.start(start_key) if case.start is None else case.start
-        start = vector_of(space.project(drawn))
-        return start, strategy.init(key, start)
-
-    return jax.vmap(one)(cases)
-
-
-@equinox.filter_jit
-def _ask(
-    cases: Case, space: Space, strategy: Strategy, states: State, number: jax.Array | int
-) -> tuple[Candidates, State]:
-    """Asks each restart for its candidates of a round, and projects them on the space."""
-
-    def one(case: Case, state: State) -> tuple[Candidates, State]:
-        key = jax.random.fold_in(jax.random.split(case.key)[1], number)
-        candidates, state = strategy.ask(key, state)
-        points = jax.vmap(lambda vector: _project(space, case, vector))(candidates.points)
-        return candidates._replace(points=points), state
-
-    return jax.vmap(one)(cases, states)
-
-
-@equinox.filter_jit
-def _tell(
-    cases: Case,
-    space: Space,
-    strategy: Strategy,
-    states: tuple[State, State],
-    told: Told,
-    active: jax.Array,
-) -> tuple[State, jax.Array]:
-    """Tells the active restarts; returns the states and where all stand, `[restarts, size]`."""
-
-    def one(
-        case: Case, states: tuple[State, State], told: Told, active: jax.Array
-    ) -> tuple[State, jax.Array]:
-        before, asking = states
-        after = strategy.tell(asking, told)
-        state = jax.tree.map(lambda new, old: jnp.where(active, new, old), after, before)
-        return state, _project(space, case, strategy.point(state))
-
-    return jax.vmap(one)(cases, states, told, active)
-
-
-def _project(space: Space, case: Case, vector: jax.Array) -> jax.Array:
-    """Returns the nearest vector that the space allows."""
-    return vector_of(space.project(point_of(space, case, vector)))

@@ -1,19 +1,19 @@
 """What a search knows of its restarts, answer by answer, and how it comes to know it."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from mia_jax.attack.cases import Case
 from mia_jax.attack.inversion import SCORES_OF_INTEREST, Attack, Clones
 from mia_jax.attack.objectives import Objective, clip_pixels
 from mia_jax.attack.oracle import Oracle
-from mia_jax.attack.spaces import Point, Space
+from mia_jax.attack.rounds import point_of
+from mia_jax.attack.spaces import Space
 
 
 @dataclasses.dataclass
@@ -166,21 +166,6 @@ def clones(findings: Findings, cases: Case, space: Space) -> Clones:
         iterations_to_90=jnp.asarray(findings.reached[:, 0]),
         iterations_to_99=jnp.asarray(findings.reached[:, 1]),
     )
-
-
-def point_of(space: Space, case: Case, vector: jax.Array) -> Point:
-    """Makes of a vector what the space takes for a point: the inverse of `vector_of`."""
-    drawn = case.start
-    if drawn is None:
-        drawn = equinox.filter_eval_shape(space.start, case.key)
-    unravel = ravel_pytree(jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), drawn))
-    point: Any = unravel[1](vector)
-    return point
-
-
-def vector_of(point: Point) -> jax.Array:
-    """Lists all numbers of a point, `[size]`."""
-    return ravel_pytree(point)[0]
 
 
 def _write(

@@ -27,26 +27,32 @@ SCORES_OF_INTEREST = (0.9, 0.99)
 
 @dataclasses.dataclass(frozen=True)
 class StoppingRule:
-    """When a restart is finished before its last iteration: as soon as either limit is met.
+    """When a restart is finished before its last iteration: as soon as any limit is met.
 
     The iteration that meets a limit is completed, so each gradient that was paid for is used.
 
     Attributes:
       score: In (0, 1]: the target's confidence, averaged over an iteration's views, that is enough.
       patience: At least 1: how many iterations in a row may fail to lower the least loss.
+      window: At least 1: a loss no lower than each of so many before it is enough.
     """
 
     score: float | None = None
     patience: int | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        if self.score is None and self.patience is None:
-            raise UserError("a stopping rule needs a score or a patience, but both are None")
+        if self.score is None and self.patience is None and self.window is None:
+            raise UserError(
+                "a stopping rule needs a score, a patience or a window, but all are None"
+            )
         if self.score is not None and not 0 < self.score <= 1:
             raise UserError(f"score must be above 0 and at most 1, but is {self.score}")
         if self.patience is not None and not self.patience >= 1:
             raise UserError(f"patience must be at least 1 iteration, but is {self.patience}")
+        if self.window is not None and not self.window >= 1:
+            raise UserError(f"window must be at least 1 iteration, but is {self.window}")
 
 
 class Attack(NamedTuple):
@@ -64,6 +70,8 @@ class Attack(NamedTuple):
       gradient: How the gradient is found.
       filter: What is done to a point after each update and projection.
       stop: When a restart is finished early; None takes every iteration, as the paper does.
+      draws: A restart starts from that of so many draws of the space whose image has the least
+        objective, shown as it is; 1 takes what is drawn. For spaces whose every draw is a face.
     """
 
     space: Space
@@ -73,6 +81,7 @@ class Attack(NamedTuple):
     gradient: gradients.GradientFn = gradients.exact
     filter: filters.Filter = filters.none
     stop: StoppingRule | None = None
+    draws: int = 1
 
 
 class Clones(NamedTuple):
@@ -213,8 +222,7 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
         )
         return state, loss, score
 
-    drawn = space.start(start_key) if case.start is None else case.start
-    start = space.project(drawn)
+    start = space.project(_start(params, attack, case, start_key))
     state = _State(
         point=start,
         optimizer=optimizer.init(start),
@@ -246,6 +254,25 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
         iterations_to_90=reached[0],
         iterations_to_99=reached[1],
     )
+
+
+def _start(params: Any, attack: Attack, case: Case, key: jax.Array) -> Point:
+    """Returns the case's own starting point, or the best that the space draws."""
+    if case.start is not None:
+        return case.start
+    if attack.draws == 1:
+        return attack.space.start(key)
+
+    def look(best: tuple[jax.Array, Point], key: jax.Array) -> tuple[tuple[jax.Array, Point], None]:
+        point = attack.space.start(key)
+        image = case.complete(attack.space.decode(attack.space.project(point)))
+        loss, _ = attack.objective(params, image, case, None)
+        better = loss < best[0]
+        return (jnp.where(better, loss, best[0]), _choose(better, point, best[1])), None
+
+    keys = jax.random.split(key, attack.draws)
+    (_, point), _ = jax.lax.scan(look, (jnp.array(jnp.inf), attack.space.start(keys[0])), keys)
+    return point
 
 
 def _choose(condition: jax.Array, one: Point, other: Point) -> Point:
@@ -280,6 +307,11 @@ def _descend(
             finished |= score >= stop.score
         if stop.patience is not None:
             finished |= stale >= stop.patience
+        if stop.window is not None:
+            before = progress.iterations - entries  # How many iterations ago; now, 0.
+            recent = (before > 0) & (before <= stop.window)
+            worst = jnp.max(jnp.where(recent, progress.trace, -jnp.inf))
+            finished |= (progress.iterations >= stop.window) & (loss >= worst)
         return _Progress(
             state=state,
             trace=jnp.where(entries == progress.iterations, loss, progress.trace),
@@ -303,7 +335,7 @@ def _descend(
 
 def _check(params: Any, cases: Case, attack: Attack) -> None:
     """Checks what can be known before anything is compiled."""
-    drawn, image = check_cases(cases, attack.space)
+    drawn, image = check_cases(cases, attack)
     _check_optimizer(attack.optimizer, drawn)
     target = cases.target
     if isinstance(target, jax.core.Tracer):
@@ -313,20 +345,22 @@ def _check(params: Any, cases: Case, attack: Attack) -> None:
     check_targets(target, confidences.shape[0])
 
 
-def check_cases(cases: Case, space: Space) -> tuple[Point, jax.ShapeDtypeStruct]:
-    """Refuses cases that do not fit each other or the space.
+def check_cases(cases: Case, attack: Attack) -> tuple[Point, jax.ShapeDtypeStruct]:
+    """Refuses cases that do not fit each other or the attack's space.
 
     Args:
       cases: `[restarts, ...]` each.
-      space: Where they are to search.
+      attack: Where they are to search, and from how many draws.
 
     Returns:
       The shapes of one restart's point and image.
 
     Raises:
       UserError: If the cases do not speak of the same number of restarts, or know pixels of another
-        shape than the image.
+        shape than the image; or if there is no draw.
     """
+    if attack.draws < 1:
+        raise UserError(f"attack.draws={attack.draws} starts nowhere: give 1 or more")
     target, key, known, mask, start = cases
     if jnp.ndim(target) != 1 or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
         raise UserError(
@@ -341,8 +375,8 @@ def check_cases(cases: Case, space: Space) -> tuple[Point, jax.ShapeDtypeStruct]
     if (known is None) != (mask is None):
         raise UserError("cases.known and cases.mask belong together, but one of them is None")
     one = jax.tree.map(lambda array: array[0], cases)
-    drawn = equinox.filter_eval_shape(space.start, one.key) if start is None else one.start
-    image = equinox.filter_eval_shape(space.decode, drawn)
+    drawn = equinox.filter_eval_shape(attack.space.start, one.key) if start is None else one.start
+    image = equinox.filter_eval_shape(attack.space.decode, drawn)
     for name, array in (("known", one.known), ("mask", one.mask)):
         if array is not None and array.shape not in (image.shape, (*image.shape[:2], 1)):
             raise UserError(

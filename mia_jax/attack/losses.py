@@ -44,6 +44,21 @@ def infomax(logits: jax.Array, target: jax.Array) -> jax.Array:
     return -jax.nn.log_softmax(logits)[target]
 
 
+def shortfall(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Computes by how much the target's confidence falls short of 1.
+
+    Args:
+      logits: `[classes]`.
+      target: The targeted class, an integer scalar.
+
+    Returns:
+      A scalar in [0, 1].
+
+    Source: the cost of MI-FACE, Fredrikson, Jha and Ristenpart 2015.
+    """
+    return 1 - jax.nn.softmax(logits)[target]
+
+
 def max_margin(
     logits: jax.Array, target: jax.Array, enough: float | jax.Array = jnp.inf
 ) -> jax.Array:

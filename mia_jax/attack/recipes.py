@@ -1,28 +1,33 @@
-"""Whole attacks, ready to run: the paper's, and the combination that works best.
+"""Whole attacks, ready to run: the paper's, one for each prior, and the best one.
 
 A recipe is a function of the model and of the attacker's auxiliary faces. It returns an `Attack`,
-which is a value: any part of it can be replaced.
+which is a value: any part of it can be replaced. What all recipes take about the descent itself is
+a `Descent`; each has its own defaults.
 """
 
-import functools
-from collections.abc import Callable
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from mia_jax.attack import losses, seeds, spaces
-from mia_jax.attack.generators import eigenfaces
-from mia_jax.attack.inversion import Attack, StoppingRule
-from mia_jax.attack.objectives import ApplyFn, Objective, classification
-from mia_jax.recognizer.views import STILL, ViewRange
-from mia_jax.runtime.errors import UserError
+from mia_jax.attack import descents, seeds, spaces
+from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, Descent
+from mia_jax.attack.generators import components as local
+from mia_jax.attack.generators import (
+    eigenfaces,
+    mobile_stylegan_files,
+    photorealistic,
+    readout,
+    shapes,
+    vae,
+)
+from mia_jax.attack.generators.landmarks import LandmarkFn, dlib_landmarks
+from mia_jax.attack.inversion import Attack
+from mia_jax.attack.objectives import ApplyFn
 
-JITTER = ViewRange(rotation=3, scale=0.03, shift=0.02)
-LEAD_OF_18: losses.LossFn = functools.partial(losses.max_margin, enough=18.0)
+MANY = 1000  # Auxiliary faces from which on `best` has eigenfaces enough.
 
-Optimizer = Callable[[float], optax.GradientTransformation]
 Faces = jax.Array | np.ndarray
 
 
@@ -30,33 +35,16 @@ def paper(
     apply_fn: ApplyFn,
     auxiliary: Faces,
     *,
-    loss: losses.LossFn = losses.infomax,
-    optimizer: Optimizer = optax.sgd,
-    rate: float = 10.0,
-    iterations: int = 100,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
-    total_variation: float = 0.0,
-    l2: float = 0.0,
-    views_per_iteration: int = 0,
-    stop_score: float | None = None,
-    stop_patience: int | None = None,
+    **descent: Unpack[Descent],
 ) -> Attack:
     """Descends over the pixels at a fixed rate, from the mean of 256 unrelated faces.
 
     Args:
       apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
       auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
-      loss: What is descended; from `losses`.
-      optimizer: From the rate to an optax transformation.
-      rate: Alpha in equation 7, above 0.
-      iterations: Number of updates.
       seed_image: Where a restart starts; from `seeds`.
-      total_variation: Weight of the image's total variation.
-      l2: Weight of the image's mean squared distance from mid-gray.
-      views_per_iteration: Random views of the image in each iteration, rotated, scaled and shifted
-        a little; 0 shows it as it is.
-      stop_score: Confidence of the target at which a restart ends early.
-      stop_patience: Iterations without a lower loss after which a restart ends early.
+      **descent: As in `Descent`, by default `PAPER`.
 
     Returns:
       The attack.
@@ -67,16 +55,46 @@ def paper(
     Source: section 3, equations 6 to 10, and section 4.4.
     """
     space = spaces.pixels(jnp.asarray(auxiliary), seed_image)
-    return Attack(
-        space=spaces.with_penalty(space, total_variation, l2),
-        objective=_objective(apply_fn, loss, views_per_iteration),
-        optimizer=_optimizer(optimizer, rate),
-        iterations=iterations,
-        stop=_stop(stop_score, stop_patience),
-    )
+    return descents.attack(apply_fn, space, PAPER | descent)
 
 
-def best(
+def best(apply_fn: ApplyFn, auxiliary: Faces, **arguments: Any) -> Attack:
+    """Descends over eigenfaces as suits the number of faces: the strongest attack there is here.
+
+    What it chooses was set by attacking shadow recognizers of auxiliary people: docs/calibrate.md.
+
+    Args:
+      apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
+      **arguments: Those of `of_eigenfaces` that are to be other than `choice` has them.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If an argument is out of range, or there are too few faces.
+    """
+    return of_eigenfaces(apply_fn, auxiliary, **{**choice(len(auxiliary)), **arguments})
+
+
+def choice(faces: int) -> dict[str, Any]:
+    """Says what `best` does with so many auxiliary faces.
+
+    Few faces span few others: a small lead is asked for, and the waves must bring the rest. From
+    `MANY` on there are eigenfaces enough for a likeness, and a large lead makes it larger.
+
+    Args:
+      faces: How many auxiliary faces there are.
+
+    Returns:
+      Arguments of `of_eigenfaces`.
+    """
+    if faces < MANY:
+        return {"components": 60, "wave_deviation": 0.25, **FEW_FACES}
+    return {"components": 500, "wave_deviation": 0.15, **MANY_FACES}
+
+
+def of_eigenfaces(
     apply_fn: ApplyFn,
     auxiliary: Faces,
     *,
@@ -85,25 +103,17 @@ def best(
     wave_deviation: float = 0.25,
     spread: float = 0.5,
     prior: float = 1.0,
-    loss: losses.LossFn = LEAD_OF_18,
-    optimizer: Optimizer = optax.adam,
-    rate: float = 0.1,
-    iterations: int = 60,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
-    total_variation: float = 0.0,
-    l2: float = 0.0,
-    views_per_iteration: int = 1,
-    stop_score: float | None = None,
-    stop_patience: int | None = None,
+    **descent: Unpack[Descent],
 ) -> Attack:
-    """Descends over eigenfaces and waves with Adam: the combination that works best on ORL.
+    """Descends over eigenfaces and waves.
 
     The loss decides whether a clone is recognized and the prior whether it looks like a face. The
-    margin ends the descent at a lead of the target's logit somewhat above that of photographs:
-    beyond it faces are only exaggerated. The waves are for what none of the strangers has.
+    margin ends the descent at a lead of the target's logit above that of photographs. The waves are
+    for what none of the strangers has.
 
     Args:
-      apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
+      apply_fn: As in `paper`.
       auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces: at least
         `components / 2 + 1` of them.
       components: How many eigenfaces.
@@ -111,16 +121,8 @@ def best(
       wave_deviation: Standard deviation of a pixel over random draws of the waves.
       spread: Standard deviation of Gaussian noise on the first coefficients.
       prior: Weight of half the squared coefficients.
-      loss: As in `paper`; by default the max-margin up to a lead of 18.
-      optimizer: As in `paper`.
-      rate: The optimizer's.
-      iterations: As in `paper`.
       seed_image: As in `paper`; a restart starts from its projection.
-      total_variation: As in `paper`.
-      l2: As in `paper`.
-      views_per_iteration: As in `paper`.
-      stop_score: As in `paper`.
-      stop_patience: As in `paper`.
+      **descent: As in `Descent`, by default `FEW_FACES`.
 
     Returns:
       The attack.
@@ -137,29 +139,177 @@ def best(
         spread=spread,
         prior=prior,
     )
-    return Attack(
-        space=spaces.with_penalty(space, total_variation, l2),
-        objective=_objective(apply_fn, loss, views_per_iteration),
-        optimizer=_optimizer(optimizer, rate),
-        iterations=iterations,
-        stop=_stop(stop_score, stop_patience),
+    return descents.attack(apply_fn, space, FEW_FACES | descent)
+
+
+def of_components(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    components: int = 20,
+    windows: int = 6,
+    independence: float = 0.3,
+    spread: float = 0.5,
+    prior: float = 1.0,
+    seed_image: seeds.SeedFn = seeds.mean_of_subset,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Descends over local components, which combine eyes, noses and mouths of many people.
+
+    Args:
+      apply_fn: As in `paper`.
+      auxiliary: As in `paper`.
+      components: How many of each window.
+      windows: How many windows along each axis.
+      independence: How freely windows combine, in (0, 1].
+      spread: Standard deviation of Gaussian noise on the first coordinates.
+      prior: Weight of half the squared coordinates.
+      seed_image: As in `paper`; a restart starts from its projection.
+      **descent: As in `Descent`, by default `FEW_FACES`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If an argument is out of range, or there are too few faces.
+    """
+    space = local.space(
+        np.asarray(auxiliary),
+        components=components,
+        windows=windows,
+        independence=independence,
+        seed=seed_image,
+        spread=spread,
+        prior=prior,
     )
+    return descents.attack(apply_fn, space, FEW_FACES | descent)
 
 
-def _objective(apply_fn: ApplyFn, loss: losses.LossFn, views: int) -> Objective:
-    """Shows the image in so many random views, or as it is."""
-    if views:
-        return classification(apply_fn, loss, JITTER, views)
-    return classification(apply_fn, loss, STILL)
+def of_shapes(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    landmarks: LandmarkFn | None = None,
+    components: int = 20,
+    independence: float = 0.3,
+    spread: float = 0.5,
+    prior: float = 1.0,
+    seed_image: seeds.SeedFn = seeds.mean_of_subset,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Descends over shapes and textures of faces, whose eyes and mouths are sharp.
+
+    Args:
+      apply_fn: As in `paper`.
+      auxiliary: As in `paper`.
+      landmarks: Finds the same points in every face; by default dlib's, whose predictor is not for
+        commercial use.
+      components: How many of the shape.
+      independence: How freely windows of the texture combine, in (0, 1].
+      spread: Standard deviation of Gaussian noise on the first coordinates.
+      prior: Weight of half the squared coordinates.
+      seed_image: As in `paper`, of the textures in the mean shape.
+      **descent: As in `Descent`, by default `FEW_FACES`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      MissingError: If dlib or its predictor is not installed.
+      UserError: If an argument is out of range, or landmarks are found in too few faces.
+    """
+    space = shapes.space(
+        np.asarray(auxiliary),
+        landmarks or dlib_landmarks(),
+        components=components,
+        independence=independence,
+        seed=seed_image,
+        spread=spread,
+        prior=prior,
+    )
+    return descents.attack(apply_fn, space, FEW_FACES | descent)
 
 
-def _optimizer(optimizer: Optimizer, rate: float) -> optax.GradientTransformation:
-    """Sets the optimizer's rate."""
-    if not rate > 0:
-        raise UserError(f"rate={rate} does not descend: give a rate above 0")
-    return optimizer(rate)
+def of_autoencoder(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    latents: int = 64,
+    steps: int = 1500,
+    spread: float = 0.5,
+    prior: float = 1.0,
+    seed_image: seeds.SeedFn = seeds.mean_of_subset,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Descends over the latents of an autoencoder, which is trained on the auxiliary faces first.
+
+    Args:
+      apply_fn: As in `paper`.
+      auxiliary: As in `paper`.
+      latents: Numbers that make a face.
+      steps: Of the training, which always starts from the same weights; minutes on a CPU.
+      spread: Standard deviation of Gaussian noise on the first coordinates.
+      prior: Weight of half the squared coordinates.
+      seed_image: As in `paper`; a restart starts from its latent.
+      **descent: As in `Descent`, by default `FEW_FACES`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If an argument is out of range.
+    """
+    auxiliary = np.asarray(auxiliary)
+    fitted = vae.fit(jax.random.key(0), auxiliary, latents=latents, steps=steps)
+    space = vae.space(fitted, auxiliary, seed=seed_image, spread=spread, prior=prior)
+    return descents.attack(apply_fn, space, FEW_FACES | descent)
 
 
-def _stop(score: float | None, patience: int | None) -> StoppingRule | None:
-    """Makes a rule of whichever limits there are."""
-    return None if score is None and patience is None else StoppingRule(score, patience)
+def of_photographs(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    network: photorealistic.Network | None = None,
+    components: int = 256,
+    spread: float = 1.0,
+    prior: float = 1.0,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Descends over the styles of a photorealistic generator, from the best of many draws.
+
+    On a CPU the generator is cut, and half a minute goes into the readout of the cut; on an
+    accelerator the whole of it runs.
+
+    Args:
+      apply_fn: As in `paper`.
+      auxiliary: As in `paper`: only the framing and the light are fitted to them.
+      network: From `mobile_stylegan_files.load`; by default that of the installed package, which
+        is not for commercial use.
+      components: Numbers that make a face, besides contrast and brightness.
+      spread: Standard deviation of the draws.
+      prior: Weight of half the squared coordinates.
+      **descent: As in `Descent`, by default `GENERATED`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      MissingError: If the package is not installed.
+      UserError: If an argument is out of range, or a file of the package is damaged.
+    """
+    network = network or mobile_stylegan_files.load()
+    latents = photorealistic.fit_latents(jax.random.key(0), network, components)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return photorealistic.style(latents, jax.random.normal(key, (components,)))
+
+    cut = readout.fit(jax.random.key(1), network, draw) if _on_cpu() else None
+    space = photorealistic.space(
+        network, latents, cut, np.asarray(auxiliary), prior=prior, spread=spread
+    )
+    return descents.attack(apply_fn, space, GENERATED | descent)
+
+
+def _on_cpu() -> bool:
+    """Tells whether the attack will run on a CPU."""
+    return jax.default_backend() == "cpu"
