@@ -66,7 +66,7 @@ DESCENT = differences.central(optax.sgd(0.2), 0.01)
 
 
 class SearchTest(parameterized.TestCase):
-    @parameterized.parameters((losses.infomax, 5), (losses.max_margin, 2))
+    @parameterized.parameters((losses.infomax, 5), (losses.top_margin, 5))
     def test_central_differences_descend_as_the_gradient_does(self, loss, rounds):
         """A model that is asked for confidences gives away its gradient."""
         model = Model()

@@ -8,6 +8,7 @@ from absl.testing import absltest, parameterized
 
 from mia_jax.attack import losses, make_cases
 from mia_jax.attack.black_box import answered, search
+from mia_jax.attack.generators import mixtures
 from mia_jax.attack.inversion import Attack
 from mia_jax.attack.objectives import classification
 from mia_jax.attack.oracle import Budget, from_labels
@@ -52,6 +53,7 @@ class MinimumTest(parameterized.TestCase):
         ("differences", differences.central(optax.adam(0.2), 0.05), 30, 2 * SIZE, 0.1),
         ("cma_es", evolution.cma_es(12, 0.5), 30, 12, 0.1),
         ("differential", evolution.differential_evolution(16, 0.7, 0.6), 40, 16, 0.15),
+        ("genetic", evolution.genetic(24, 0.2), 40, 24, 0.25),
         (
             "random_steps",
             random_steps.along_axes(16, optax.piecewise_constant_schedule(0.5, {10: 0.2})),
@@ -97,6 +99,26 @@ OFFSET = 0.3
 def inside(points):
     """The target's class: beyond a plane at a known distance from the origin."""
     return points @ NORMAL > OFFSET
+
+
+class MixturesTest(parameterized.TestCase):
+    def test_the_best_mixture_is_found(self):
+        """Of three faces: half the first, half the third."""
+        faces = np.random.default_rng(0).uniform(size=(3, 2, 2, 1)).astype(np.float32)
+        best = (faces[0] + faces[2]) / 2
+
+        def predict(images):
+            confidence = np.exp(-10 * np.sum((images - best) ** 2, (1, 2, 3)))
+            return np.stack([1 - confidence, confidence], 1)
+
+        space = mixtures.space(faces, count=2)
+        attack = ATTACK._replace(space=space, iterations=30)
+        found = search(predict, cases(), attack, evolution.genetic(16, 0.1), Budget(2000))
+        np.testing.assert_allclose(found.clones.best, np.stack([best, best]), atol=0.05)
+        point = space.project(jnp.array([0.7, 0.7, -1.0]))
+        np.testing.assert_allclose(point, [0.5, 0.5, 0], atol=1e-6)
+        np.testing.assert_allclose(space.decode(point), (faces[0] + faces[1]) / 2, rtol=1e-5)
+        self.assertAlmostEqual(float(space.start(jax.random.key(0)).sum()), 1, places=5)
 
 
 class BoundaryTest(parameterized.TestCase):

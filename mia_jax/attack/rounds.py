@@ -13,7 +13,16 @@ from mia_jax.attack.strategies.strategy import Candidates, State, Strategy, Told
 
 
 def point_of(space: Space, case: Case, vector: jax.Array) -> Point:
-    """Makes of a vector what the space takes for a point: the inverse of `vector_of`."""
+    """Makes of a vector what a space takes for a point: the inverse of `vector_of`.
+
+    Args:
+      space: The space.
+      case: One restart.
+      vector: `[size]`.
+
+    Returns:
+      The point, in whatever arrays the space's have.
+    """
     drawn = case.start
     if drawn is None:
         drawn = equinox.filter_eval_shape(space.start, case.key)
@@ -23,13 +32,29 @@ def point_of(space: Space, case: Case, vector: jax.Array) -> Point:
 
 
 def vector_of(point: Point) -> jax.Array:
-    """Lists all numbers of a point, `[size]`."""
+    """Lists all numbers of a point.
+
+    Args:
+      point: A pytree of arrays.
+
+    Returns:
+      `[size]`.
+    """
     return ravel_pytree(point)[0]
 
 
 @equinox.filter_jit
 def draw(cases: Case, space: Space, draws: int) -> jax.Array:
-    """Draws the points from which each restart takes its start, `[restarts, draws, size]`."""
+    """Draws the points from which each restart takes its start.
+
+    Args:
+      cases: `[restarts, ...]` each; a start of their own is the only draw.
+      space: The space.
+      draws: How many points each.
+
+    Returns:
+      `[restarts, draws, size]`.
+    """
 
     def one(case: Case) -> jax.Array:
         if case.start is not None:
@@ -43,7 +68,16 @@ def draw(cases: Case, space: Space, draws: int) -> jax.Array:
 
 @equinox.filter_jit
 def begin(cases: Case, strategy: Strategy, starts: jax.Array) -> State:
-    """Begins each restart's search."""
+    """Begins each restart's search.
+
+    Args:
+      cases: `[restarts, ...]` each.
+      strategy: The strategy.
+      starts: `[restarts, size]`.
+
+    Returns:
+      The strategy's states, `[restarts, ...]` each.
+    """
     return jax.vmap(lambda case, start: strategy.init(jax.random.split(case.key)[1], start))(
         cases, starts
     )
@@ -53,7 +87,18 @@ def begin(cases: Case, strategy: Strategy, starts: jax.Array) -> State:
 def ask(
     cases: Case, space: Space, strategy: Strategy, states: State, number: jax.Array | int
 ) -> tuple[Candidates, State]:
-    """Asks each restart for its candidates of a round, and projects them on the space."""
+    """Asks each restart for its candidates of a round.
+
+    Args:
+      cases: `[restarts, ...]` each.
+      space: The space, on which the candidates are projected.
+      strategy: The strategy.
+      states: `[restarts, ...]` each.
+      number: Of the round, from 0.
+
+    Returns:
+      The candidates and the states that are to be told, `[restarts, ...]` each.
+    """
 
     def one(case: Case, state: State) -> tuple[Candidates, State]:
         key = jax.random.fold_in(jax.random.split(case.key)[1], number)
@@ -73,7 +118,19 @@ def tell(
     told: Told,
     active: jax.Array,
 ) -> tuple[State, jax.Array]:
-    """Tells the active restarts; returns the states and where all stand, `[restarts, size]`."""
+    """Tells the restarts that are active what the model said.
+
+    Args:
+      cases: `[restarts, ...]` each.
+      space: The space.
+      strategy: The strategy.
+      states: Those before the round, and those that asked.
+      told: `[restarts, ...]` each.
+      active: `[restarts]` booleans; the others keep the state from before the round.
+
+    Returns:
+      The states, and where all restarts stand, `[restarts, size]`.
+    """
 
     def one(
         case: Case, states: tuple[State, State], told: Told, active: jax.Array
