@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,9 @@ FIRST, SECOND = RANDOM.normal(size=(2, PIXELS, CLASSES)).astype(np.float32)
 IMAGE = RANDOM.uniform(size=SHAPE).astype(np.float32)
 CASE = jax.tree.map(lambda array: array[0], make_cases(jax.random.key(0), 2, jnp.arange(1)))
 
+# Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 
 def linear(weights, images):
     return images.reshape(len(images), -1) @ weights
@@ -30,7 +35,7 @@ class TogetherTest(parameterized.TestCase):
     def test_is_the_mean_of_its_models(self):
         parts = [classification(linear, losses.infomax), classification(linear, losses.max_margin)]
         both = objectives.together(parts)
-        loss, confidences = both((FIRST, SECOND), IMAGE, CASE, None)
+        loss, confidences = jit(lambda: both((FIRST, SECOND), IMAGE, CASE, None))()
         logits = [IMAGE.ravel() @ weights for weights in (FIRST, SECOND)]
         by_hand = np.log(np.exp(logits[0]).sum()) - logits[0][2]
         by_hand += np.delete(logits[1], 2).max() - logits[1][2]
@@ -38,9 +43,11 @@ class TogetherTest(parameterized.TestCase):
         np.testing.assert_allclose(confidences, jax.nn.softmax(logits[0]), rtol=1e-5)
 
     def test_all_see_the_same_views(self):
-        one = classification(linear, losses.infomax, ViewRange(brightness=0.3, shift=0.3), 2)
-        alone = one(FIRST, IMAGE, CASE, jax.random.key(3))
-        twice = objectives.together([one, one])((FIRST, FIRST), IMAGE, CASE, jax.random.key(3))
+        one = classification(linear, losses.infomax, ViewRange(brightness=0.3), 2)
+        both = objectives.together([one, one])
+        alone, twice = jit(
+            lambda key: (one(FIRST, IMAGE, CASE, key), both((FIRST, FIRST), IMAGE, CASE, key))
+        )(jax.random.key(3))
         np.testing.assert_allclose(twice[0], alone[0], rtol=1e-5)
 
     def test_two_that_want_the_same_direction_or_opposite_ones(self):
@@ -80,7 +87,8 @@ class AveragedTest(parameterized.TestCase):
     def test_of_a_linear_loss_is_its_gradient(self):
         loss = lambda point, key: (point["a"].sum() * 3 + point["b"] @ jnp.arange(4.0), point["b"])  # noqa: E731
         point = {"a": jnp.ones(2), "b": jnp.zeros(4)}
-        (_, seen), slope = gradients.averaged(7, 0.5)(loss, point, jax.random.key(0))
+        averaged = gradients.averaged(7, 0.5)
+        (_, seen), slope = jit(lambda key: averaged(loss, point, key))(jax.random.key(0))
         np.testing.assert_allclose(slope["a"], [3, 3], rtol=1e-6)
         np.testing.assert_allclose(slope["b"], np.arange(4), rtol=1e-6)
         self.assertEqual(seen.shape, (4,))
@@ -89,9 +97,9 @@ class AveragedTest(parameterized.TestCase):
     def test_of_a_step_is_a_bell(self):
         """Noise turns a step, whose gradient is 0, into a slope: that of the smoothed function."""
         ramp = lambda point, key: (jnp.clip(100 * point, 0, 1), jnp.zeros(2))  # noqa: E731
-        averaged = gradients.averaged(20_000, 0.5)
+        averaged = jit(functools.partial(gradients.averaged(20_000, 0.5), ramp))
         for place in (0.0, 0.5, 1.0):
-            (value, _), slope = averaged(ramp, jnp.array(place), jax.random.key(1))
+            (value, _), slope = averaged(jnp.array(place), jax.random.key(1))
             bell = np.exp(-((place / 0.5) ** 2) / 2) / (0.5 * np.sqrt(2 * np.pi))
             np.testing.assert_allclose(slope, bell, atol=0.12)
             self.assertBetween(value, 0.45, 1)
@@ -99,7 +107,8 @@ class AveragedTest(parameterized.TestCase):
     def test_one_copy_without_noise_is_exact(self):
         loss = lambda point, key: (jnp.sum(point**3), jnp.zeros(2))  # noqa: E731
         point = jnp.arange(3.0)
-        found = gradients.averaged(1, 0.0)(loss, point, jax.random.key(0))
+        exact = gradients.averaged(1, 0.0)
+        found = jit(lambda key: exact(loss, point, key))(jax.random.key(0))
         np.testing.assert_allclose(found[1], 3 * point**2)
 
     def test_refuses_no_copy(self):

@@ -133,9 +133,11 @@ def poincare(logits: jax.Array, target: jax.Array) -> jax.Array:
     Source: PPA, Struppek et al. 2022, "Plug & play attacks", after the loss of the authors' code.
     """
     scaled = logits / jnp.sum(jnp.abs(logits))
-    pole = jnp.clip(jax.nn.one_hot(target, logits.shape[0]) - 1e-4, 0, 1)
+    inside = 1e-4
+    pole = (1 - inside) * jax.nn.one_hot(target, logits.shape[0])
     apart = jnp.sum((scaled - pole) ** 2)
-    curvature = (1 - jnp.sum(scaled**2)) * (1 - jnp.sum(pole**2))
+    # The pole's part is 1 minus its square, which float32 would round.
+    curvature = (1 - jnp.sum(scaled**2)) * inside * (2 - inside)
     return jnp.arccosh(1 + 2 * apart / curvature)
 
 
