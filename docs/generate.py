@@ -27,7 +27,7 @@ DASH = "\N{EN DASH}"
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md")
-ROOMS = ("report", "evidence", "attack", "recognizer", "faces", "runtime")
+ROOMS = ("study", "report", "evidence", "attack", "recognizer", "faces", "runtime")
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 EVALUATOR, RESIDUAL, DLIB = "evaluator", "resnet", embedders.DLIB
