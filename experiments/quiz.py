@@ -15,7 +15,7 @@ import urllib.parse
 
 from absl import flags, logging
 
-from experiments import console, experiment, quiz_files, stimuli
+from experiments import console, experiment, panel_files, quiz_files, quiz_tables, stimuli
 from experiments.quiz_files import Opened, Wanted
 from mia_jax import report
 from mia_jax.evidence.study import Answers
@@ -115,7 +115,7 @@ def export() -> None:
     workdir = experiment.work_directory()
     if not _STATIC.value:
         answers = quiz_files.all_answers(workdir, quiz_files.open_study(workdir))
-        quiz_files.write_answers(workdir, answers)
+        quiz_tables.write_answers(workdir, answers)
         logging.info("The answers: %s", workdir.quiz / "answers.json")
         return
     from mia_jax.study import static
@@ -140,9 +140,9 @@ def score() -> None:
         answers = records.read(pathlib.Path(_ANSWERS.value), Answers)
     else:
         answers = quiz_files.all_answers(workdir, quiz_files.open_study(workdir))
-        quiz_files.write_answers(workdir, answers)
-    found = observers.score(answers, _RESAMPLING, quiz_files.judged(workdir, _RESAMPLING))
-    quiz_files.write_results(workdir, found)
+        quiz_tables.write_answers(workdir, answers)
+    found = observers.score(answers, _RESAMPLING, panel_files.judged(workdir, _RESAMPLING))
+    quiz_tables.write_results(workdir, found)
     for sentence in report.study_sentences(found):
         logging.info("%s", sentence)
     logging.info("The results: %s", workdir.quiz_results)
@@ -157,7 +157,7 @@ def panels() -> None:
     loaded, roles = experiment.open_experiment(workdir)
     people = stimuli.people_of(workdir, roles, _PEOPLE.value)
     shown = stimuli.for_panels(workdir, loaded, roles, people, _CLONES.value)
-    quiz_files.write_panels(workdir, drawing.draw_all(shown, roles.seed))
+    panel_files.write(workdir, drawing.draw_all(shown, roles.seed))
     logging.info("The panels: %s; filled in, sheet.jsonl goes to judges/", workdir.quiz / "panels")
 
 

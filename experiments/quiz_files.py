@@ -1,27 +1,21 @@
-"""What a study with observers keeps in `<workdir>/quiz`: its plan, its answers, what they come to."""
+"""A study with observers in `<workdir>/quiz`: its plan, and the answers to it."""
 
-import csv
 import dataclasses
-import io
-import json
 import pathlib
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
-from experiments import page
-from mia_jax.evidence import panels, study
-from mia_jax.evidence.study import Answers, Figures, Study
+from mia_jax.evidence.study import Answers
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 from mia_jax.study import design, links, static
 from mia_jax.study.design import Plan, Stimuli
 from mia_jax.study.links import Links
-from mia_jax.study.panels import QUESTION, Drawn
 from mia_jax.study.store import Store
 
 
@@ -46,13 +40,6 @@ class Begun:
 
     wanted: Wanted
     plan: Plan
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """Everything in `quiz/panels.json`: what the panels are, by name."""
-
-    panels: Mapping[str, panels.Panel]
 
 
 class Opened(NamedTuple):
@@ -165,136 +152,3 @@ def all_answers(workdir: WorkDirectory, opened: Opened) -> Answers:
                 f"python -m experiments.quiz delete --observer={number}"
             )
     return design.resolve(opened.plan, {**served, **returned})
-
-
-def write_answers(workdir: WorkDirectory, answers: Answers) -> None:
-    """Writes all answers, as JSON and as a table.
-
-    Args:
-      workdir: The work directory.
-      answers: The answers.
-    """
-    records.write(workdir.quiz / "answers.json", answers)
-    rows: list[dict[str, Any]] = []
-    for quiz, given in (
-        (study.RECOGNITION, answers.recognition),
-        (study.SIMILARITY, answers.similarity),
-    ):
-        for row in given:
-            fields = {"named": "", "similarity": "", **dataclasses.asdict(row)}
-            rows.append({"simulated": answers.simulated, "quiz": quiz, **fields})
-    columns = ["simulated", "quiz", "observer", "item", "kind", "person", "named", "similarity"]
-    _write_table(workdir.quiz / "answers.csv", columns, rows)
-
-
-def write_results(workdir: WorkDirectory, found: Study) -> None:
-    """Writes what came out, and shows it in the report, if there is one.
-
-    Args:
-      workdir: The work directory.
-      found: The figures.
-    """
-    records.write(workdir.quiz_results, found)
-    rows: list[dict[str, Any]] = []
-    for name, quiz in (
-        (study.RECOGNITION, found.recognition),
-        (study.SIMILARITY, found.similarity),
-    ):
-        if quiz:
-            rows.append(_row(found, name, "all", quiz.overall))
-            rows += [_row(found, name, who, figures) for who, figures in quiz.people.items()]
-    columns = [
-        "simulated",
-        "quiz",
-        "person",
-        "clones",
-        "low",
-        "high",
-        "seeds",
-        "mean_face",
-        "others",
-        "photographs",
-        "d_prime",
-        "p_value",
-    ]
-    _write_table(workdir.quiz / "results.csv", columns, rows)
-    evaluated = page.stored(workdir)
-    if evaluated:
-        page.write(workdir, *evaluated)
-
-
-def _row(found: Study, quiz: str, person: str, figures: Figures) -> dict[str, Any]:
-    """Arranges the figures of one quiz and person."""
-    low, high = figures.clones.interval or ("", "")
-    kinds = ("clones", "seeds", "mean_face", "others", "photographs")
-    means = {kind: getattr(figures, kind).value for kind in kinds}
-    about = {"simulated": found.simulated, "quiz": quiz, "person": person}
-    tested = {"d_prime": figures.d_prime, "p_value": figures.p_value}
-    return {**about, **means, "low": low, "high": high, **tested}
-
-
-def _write_table(
-    path: pathlib.Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Writes a table whole, as CSV; names may hold commas."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    storage.write_bytes(path, text.getvalue().encode())
-
-
-def write_panels(workdir: WorkDirectory, drawn: Mapping[str, Drawn]) -> None:
-    """Writes panels, the sheet to fill in, and the key.
-
-    Args:
-      workdir: The work directory.
-      drawn: The panels by name.
-
-    Raises:
-      UserError: If a judge answered other panels.
-    """
-    home, key = workdir.quiz, Key({name: each.panel for name, each in drawn.items()})
-    private(home)
-    path = home / "panels.json"
-    if path.exists() and records.read(path, Key) != key and any(_sheets(workdir)):
-        raise UserError(f"{home / 'judges'} answers other panels, those of {path}")
-    for name, each in drawn.items():
-        storage.write_bytes(home / "panels" / f"{name}.png", each.image)
-    lines = [
-        {"panel": name, "picture": f"{name}.png", "question": QUESTION, "answer": ""}
-        for name in drawn
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    storage.write_bytes(home / "panels" / "sheet.jsonl", text.encode())
-    records.write(path, key)
-
-
-def _sheets(workdir: WorkDirectory) -> list[pathlib.Path]:
-    """Lists the sheets that judges filled in."""
-    return sorted((workdir.quiz / "judges").glob("*.jsonl"))
-
-
-def judged(workdir: WorkDirectory, seed: int) -> dict[str, study.Asked]:
-    """Scores all sheets that judges filled in.
-
-    Args:
-      workdir: The work directory.
-      seed: Of the resampling.
-
-    Returns:
-      The figures by judge, which is the name of the file.
-
-    Raises:
-      UserError: If a sheet does not fit the panels.
-    """
-    found: dict[str, study.Asked] = {}
-    for path in _sheets(workdir):
-        key = records.read(workdir.quiz / "panels.json", Key)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            rows = [json.loads(line) for line in lines if line.strip()]
-            found[path.stem] = panels.score(key.panels, panels.read(rows), seed)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
-    return found

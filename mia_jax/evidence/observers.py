@@ -1,13 +1,15 @@
 """From observers' answers to figures: the paper's Table 3, with intervals, controls and tests.
 
-Every answer becomes a number in [0, 1] for a person, whatever the quiz: 1 if it names the person and
-0 if not, or the similarity over 100. An answer to a picture that was aimed at nobody, or at somebody
-else, is such a number for every person whom it was not aimed at: how often that person is named
-without a leak. So both quizzes are scored alike.
+Every answer becomes a number in [0, 1] for a person, whatever the quiz: 1 if it names the person
+and 0 if not, or the similarity over 100. In the recognition quiz, an answer to a picture that was
+aimed at nobody, or at somebody else, is such a number for every person whom it was not aimed at:
+how often that person is named without a leak. So both quizzes are scored alike.
 """
 
+import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import krippendorff
 import numpy as np
@@ -23,6 +25,7 @@ from mia_jax.evidence.study import (
     Figures,
     Quiz,
     Recognized,
+    Row,
     Rule,
     Study,
 )
@@ -84,36 +87,14 @@ def score(answers: Answers, seed: int, judges: Mapping[str, Asked] | None = None
     """
     _check(answers)
     failed = failed_checks(answers)
-    everybody = {row.observer for row in (*answers.recognition, *answers.similarity)}
+    everybody = {row.observer for row in answers.rows}
     excluded = {each for each in everybody if failed.get(each, 0) > answers.rule.most_failed}
 
-    def quiz(
-        name: str,
-        rows: Sequence[Recognized] | Sequence[Compared],
-        number: Callable[..., Kinds],
-        scale: str,
-    ) -> Quiz | None:
-        asked = answers.items[name]
-        count: dict[int, int] = {}
-        for row in rows:
-            count[row.observer] = count.get(row.observer, 0) + 1
-        begun = {observer for observer in count if observer not in excluded}
-        whole = {observer for observer in begun if count[observer] == asked}
-        if not whole:
-            return None
+    def quiz(name: str, rows: Sequence[Row]) -> Quiz | None:
+        count = collections.Counter(row.observer for row in rows if row.observer not in excluded)
+        whole = {observer for observer in count if count[observer] == answers.items[name]}
         taken = [row for row in rows if row.observer in whole]
-        kinds = number(taken, answers.people)
-        clones = [row for row in taken if row.kind == study.CLONE]
-        undecided = [row.named is None for row in clones if isinstance(row, Recognized)]
-        recognizing = name == study.RECOGNITION
-        return Quiz(
-            observers=len(whole),
-            incomplete=len(begun - whole),
-            chance=1 / len(answers.people) if recognizing else None,
-            **_figures(kinds, answers.people, recognizing, seed),
-            alpha=_alpha(taken, scale),
-            undecided=float(np.mean(undecided)) if recognizing else None,
-        )
+        return _score(taken, answers.people, len(count) - len(whole), seed) if whole else None
 
     return Study(
         plan=answers.plan,
@@ -121,9 +102,30 @@ def score(answers: Answers, seed: int, judges: Mapping[str, Asked] | None = None
         began=len(everybody),
         excluded=len(excluded),
         rule=answers.rule,
-        recognition=quiz(study.RECOGNITION, answers.recognition, _recognized, "nominal"),
-        similarity=quiz(study.SIMILARITY, answers.similarity, _compared, "interval"),
+        recognition=quiz(study.RECOGNITION, answers.recognition),
+        similarity=quiz(study.SIMILARITY, answers.similarity),
         judges=judges or {},
+    )
+
+
+def _score(rows: Sequence[Row], people: Sequence[str], incomplete: int, seed: int) -> Quiz:
+    """Scores one quiz by the answers of those who count."""
+    kinds = _numbers(rows, people)
+    missing = [kind for kind in (study.CLONE, *study.NULLS, study.PHOTOGRAPH) if kind not in kinds]
+    if missing:
+        raise UserError(f"there is no answer to a picture of the kind {missing[0]!r}")
+    undecided = [
+        row.named is None for row in rows if isinstance(row, Recognized) and row.kind == study.CLONE
+    ]
+    overall, alone = _figures(kinds, people, bool(undecided), seed)
+    return Quiz(
+        observers=len({row.observer for row in rows}),
+        incomplete=incomplete,
+        chance=1 / len(people) if undecided else None,
+        overall=overall,
+        people=alone,
+        alpha=_alpha(rows, bool(undecided)),
+        undecided=float(np.mean(undecided)) if undecided else None,
     )
 
 
@@ -137,13 +139,13 @@ def failed_checks(answers: Answers) -> dict[int, int]:
       By observer, of those who failed one at least.
     """
     failed: dict[int, int] = {}
-    for row in (*answers.recognition, *answers.similarity):
+    for row in answers.rows:
         if row.kind == study.CHECK and not _attentive(row, answers.rule):
             failed[row.observer] = failed.get(row.observer, 0) + 1
     return failed
 
 
-def _attentive(row: Recognized | Compared, rule: Rule) -> bool:
+def _attentive(row: Row, rule: Rule) -> bool:
     """Tells whether an answer passes the attention check that was asked."""
     if isinstance(row, Recognized):
         return row.named == row.person
@@ -159,7 +161,7 @@ def _check(answers: Answers) -> None:
     aimed = {study.CLONE, study.PHOTOGRAPH, study.CHECK}
     seen: set[tuple[str, int, str]] = set()
 
-    def refuse(quiz: str, row: Recognized | Compared, known: bool) -> None:
+    def refuse(quiz: str, row: Row, known: bool) -> None:
         name = (quiz, row.observer, row.item)
         if not known:
             raise UserError(f"{quiz}: {row} is no possible answer")
@@ -177,43 +179,35 @@ def _check(answers: Answers) -> None:
         refuse(study.SIMILARITY, other, known)
 
 
-def _recognized(rows: Sequence[Recognized], people: Sequence[str]) -> Kinds:
-    """Turns answers into numbers; a clone counts for its person, and as a null for the others."""
+def _numbers(rows: Sequence[Row], people: Sequence[str]) -> Kinds:
+    """Turns answers into numbers, by kind; see the head of this module."""
     found: dict[str, list[tuple[int, int, str, float]]] = {}
     for row in rows:
+        if row.kind == study.CHECK:
+            continue
         for place, person in enumerate(people):
-            kind = row.kind
+            kind: str | None = row.kind
             if row.person is not None and person != row.person:
-                if kind != study.CLONE:
-                    continue
-                kind = study.OTHERS
-            value = float(row.named == person)
-            found.setdefault(kind, []).append((row.observer, place, row.item, value))
-    return _columns(found)
-
-
-def _compared(rows: Sequence[Compared], people: Sequence[str]) -> Kinds:
-    """Turns answers into numbers."""
-    found: dict[str, list[tuple[int, int, str, float]]] = {}
-    for row in rows:
-        number = (row.observer, people.index(row.person), row.item, row.similarity / 100)
-        found.setdefault(row.kind, []).append(number)
-    return _columns(found)
-
-
-def _columns(found: Mapping[str, Sequence[tuple[int, int, str, float]]]) -> Kinds:
-    """Arranges rows as columns, by kind."""
+                named = isinstance(row, Recognized) and kind == study.CLONE
+                kind = study.OTHERS if named else None
+            if kind:
+                number = (row.observer, place, row.item, _value(row, person))
+                found.setdefault(kind, []).append(number)
     return {
-        kind: _Values(*(np.array(column) for column in zip(*rows, strict=True)))
-        for kind, rows in found.items()
+        kind: _Values(*(np.array(column) for column in zip(*numbers, strict=True)))
+        for kind, numbers in found.items()
     }
 
 
-def _figures(kinds: Kinds, people: Sequence[str], rate: bool, seed: int) -> dict[str, object]:
-    """Returns the figures of all people and of each, as `Quiz` names them."""
-    missing = [kind for kind in (study.CLONE, *study.NULLS, study.PHOTOGRAPH) if kind not in kinds]
-    if missing:
-        raise UserError(f"there is no answer to a picture of the kind {missing[0]!r}")
+def _value(row: Row, person: str) -> float:
+    """Returns an answer as a number for a person."""
+    return row.similarity / 100 if isinstance(row, Compared) else float(row.named == person)
+
+
+def _figures(
+    kinds: Kinds, people: Sequence[str], rate: bool, seed: int
+) -> tuple[Figures, dict[str, Figures]]:
+    """Returns the figures of all people, and of each."""
     observers = np.unique(kinds[study.CLONE].observers)
     means = {kind: values.means(observers, len(people)) for kind, values in kinds.items()}
     alone = [
@@ -229,7 +223,7 @@ def _figures(kinds: Kinds, people: Sequence[str], rate: bool, seed: int) -> dict
         name: dataclasses.replace(figures, p_value=float(p_value))
         for name, figures, p_value in zip(people, alone, corrected, strict=True)
     }
-    return {"overall": _of_group(kinds, means, rate, seed), "people": each}
+    return _of_group(kinds, means, rate, seed), each
 
 
 def _of_group(kinds: Kinds, means: Mapping[str, np.ndarray], rate: bool, seed: int) -> Figures:
@@ -245,23 +239,29 @@ def _of_group(kinds: Kinds, means: Mapping[str, np.ndarray], rate: bool, seed: i
     ]
     nulls = np.concatenate([kinds[kind].values for kind in study.NULLS])
     perceived = _rates_apart if rate else _ratings_apart
+
+    def mean(kind: str) -> Measure:
+        return _mean(kinds[kind], means[kind], rate, seed)
+
     return Figures(
-        clones=_mean(kinds[study.CLONE], rate, seed),
-        seeds=_mean(kinds[study.SEED], rate, seed),
-        mean_face=_mean(kinds[study.MEAN_FACE], rate, seed),
-        others=_mean(kinds[study.OTHERS], rate, seed),
-        photographs=_mean(kinds[study.PHOTOGRAPH], rate, seed),
+        clones=mean(study.CLONE),
+        seeds=mean(study.SEED),
+        mean_face=mean(study.MEAN_FACE),
+        others=mean(study.OTHERS),
+        photographs=mean(study.PHOTOGRAPH),
         d_prime=perceived(kinds[study.CLONE].values, nulls),
         differences=differences,
         p_value=max(tests),
     )
 
 
-def _mean(found: _Values, rate: bool, seed: int) -> Measure:
+def _mean(found: _Values, means: np.ndarray, rate: bool, seed: int) -> Measure:
     """Averages values, with an interval over observers, and over people, or one person's items."""
-    several = len(np.unique(found.people)) > 1
-    clusters = (found.observers, found.people if several else found.items)
-    return _measure(found.values, clusters, rate, seed)
+    if means.shape[1] == 1:
+        return _measure(found.values, (found.observers, found.items), rate, seed)
+    # All observers answer the same: the mean of their means is the mean, and is faster to resample.
+    observers, people = np.indices(means.shape)
+    return _measure(means.ravel(), (observers.ravel(), people.ravel()), rate, seed)
 
 
 def _measure(
@@ -269,7 +269,7 @@ def _measure(
 ) -> Measure:
     """Averages values of crossed clusters; the interval of rates that are all alike is Wilson's."""
     mean = float(values.mean())
-    interval = statistics.crossed_interval(values, clusters, seed)
+    interval = statistics.crossed_interval(values, [list(each) for each in clusters], seed)
     if interval is None and rate and mean in (0, 1):
         interval = statistics.wilson_interval(mean, len(np.unique(clusters[0])))
     return Measure(mean, interval)
@@ -292,18 +292,16 @@ def _difference(apart: np.ndarray, seed: int) -> Difference:
 
 
 def _sign_test(apart: np.ndarray, seed: int) -> float:
-    """Returns how often the mean is as large when signs change by chance."""
-    result = scipy.stats.permutation_test(
-        (apart,),
-        np.mean,
-        permutation_type="samples",
-        alternative="greater",
-        vectorized=True,
-        n_resamples=_FLIPS,
-        batch=1000,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    """Returns how often the mean is as large when signs change by chance; of few, all are tried."""
+    count = len(apart)
+    if 2**count <= _FLIPS:
+        positive = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        # The differences as they are count as one of the draws.
+        drawn = np.random.default_rng(seed).integers(0, 2, (_FLIPS, count))
+        positive = np.concatenate([np.ones((1, count), drawn.dtype), drawn])
+    sums = (2 * positive - 1) @ apart
+    return float(np.mean(sums >= apart.sum() - 1e-9))
 
 
 def _rates_apart(hits: np.ndarray, false_alarms: np.ndarray) -> float:
@@ -326,24 +324,19 @@ def _ratings_apart(signal: np.ndarray, noise: np.ndarray) -> float | None:
     return float((signal.mean() - noise.mean()) / spread) if spread > 0 else None
 
 
-def _alpha(rows: Sequence[Recognized] | Sequence[Compared], scale: str) -> float | None:
+def _alpha(rows: Sequence[Row], rate: bool) -> float | None:
     """Returns Krippendorff's alpha of the answers to all items but checks.
 
     Source: K. Krippendorff, "Content analysis", 2004, chapter 11.
     """
     shown = [row for row in rows if row.kind != study.CHECK]
-    observers = {each: place for place, each in enumerate(dict.fromkeys(r.observer for r in shown))}
-    items = {each: place for place, each in enumerate(dict.fromkeys(r.item for r in shown))}
-    given = {
-        (row.observer, row.item): row.similarity if isinstance(row, Compared) else row.named or ""
-        for row in shown
-    }
-    codes = {answer: code for code, answer in enumerate(sorted({*given.values()}, key=str))}
-    if len(observers) < 2 or len(codes) < 2:
+    given = [row.similarity if isinstance(row, Compared) else row.named or "" for row in shown]
+    _, codes = np.unique(np.array(given), return_inverse=True)
+    observers, observer = np.unique([row.observer for row in shown], return_inverse=True)
+    items, item = np.unique([row.item for row in shown], return_inverse=True)
+    if len(observers) < 2 or codes.max() == 0:
         return None
-    ratings = scale == "interval"
     table = np.full((len(observers), len(items)), np.nan)
-    for (observer, item), answer in given.items():
-        value = answer if ratings else codes[answer]
-        table[observers[observer], items[item]] = value
+    table[observer, item] = codes if rate else given
+    scale: Literal["nominal", "interval"] = "nominal" if rate else "interval"
     return float(krippendorff.alpha(reliability_data=table, level_of_measurement=scale))

@@ -64,10 +64,14 @@ def score(key: Mapping[str, Panel], said: Mapping[str, str], seed: int) -> Asked
         asked[place] += 1
     if not asked.sum(axis=1).all():
         raise UserError(f"panels of each kind are needed: {', '.join(KINDS)}")
+    (of_clones, sensitivity, specificity), corrected = _measures(yes, asked, seed)
     return Asked(
         panels=int(asked[0].sum()),
         unclear=sum(word not in (YES, NO) for word in words.values()),
-        **_measures(yes, asked, seed),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        said=of_clones,
+        corrected=corrected,
         people={
             name: float(yes[0, place] / asked[0, place])
             for place, name in enumerate(people)
@@ -96,8 +100,13 @@ def correct(
     return np.clip(share, 0, 1), able
 
 
-def _measures(yes: np.ndarray, asked: np.ndarray, seed: int) -> dict[str, Measure | None]:
-    """Returns the shares of all panels with intervals, from counts by kind and person."""
+def _measures(
+    yes: np.ndarray, asked: np.ndarray, seed: int
+) -> tuple[list[Measure], Measure | None]:
+    """Returns the share of yes for clones, sensitivity and specificity; and the corrected share.
+
+    Takes counts, `[kinds, people]`.
+    """
     people = yes.shape[1]
     drawn = np.random.default_rng(seed).multinomial(
         people, np.full(people, 1 / people), statistics.RESAMPLES
@@ -116,17 +125,16 @@ def _measures(yes: np.ndarray, asked: np.ndarray, seed: int) -> dict[str, Measur
     def rates(of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return of[..., 0], of[..., 1], 1 - of[..., 2]
 
-    names = ("said", "sensitivity", "specificity")
-    found: dict[str, Measure | None] = {
-        name: measure(float(value), values, count)
-        for name, value, values, count in zip(
-            names, rates(shares), rates(resampled), asked.sum(axis=1), strict=True
+    found = [
+        measure(float(value), values, number)
+        for value, values, number in zip(
+            rates(shares), rates(resampled), asked.sum(axis=1), strict=True
         )
-    }
+    ]
     share, able = correct(*rates(shares))
     others, able_too = correct(*rates(resampled))
     corrected = measure(float(share), others[able_too], asked[0].sum())
-    return {**found, "corrected": corrected if able else None}
+    return found, corrected if able else None
 
 
 def read(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:

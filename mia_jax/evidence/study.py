@@ -60,6 +60,9 @@ class Compared:
     similarity: int
 
 
+Row = Recognized | Compared
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """Which observers count, set down before the first answer.
@@ -98,6 +101,11 @@ class Answers:
     rule: Rule
     recognition: tuple[Recognized, ...]
     similarity: tuple[Compared, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The answers of both quizzes."""
+        return (*self.recognition, *self.similarity)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,8 @@ def uniform(image: np.ndarray) -> np.ndarray:
     Returns:
       `[SIDE, SIDE, channels]` of 8 bits.
     """
-    pixels = np.uint8(np.clip(np.nan_to_num(np.asarray(image)), 0, 1) * 255 + 0.5)
-    resized = _picture(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    scaled = np.clip(np.nan_to_num(np.asarray(image)), 0, 1) * 255 + 0.5
+    resized = _picture(scaled.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(resized).reshape(SIDE, SIDE, -1)
 
 
@@ -42,8 +42,8 @@ def encode(pixels: np.ndarray, name: str) -> bytes:
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     noise = np.random.default_rng(seed).integers(-1, 2, pixels.shape, np.int16)
     buffer = io.BytesIO()
-    blurred = np.uint8(np.clip(pixels + noise, 0, 255))
-    _picture(blurred).save(buffer, format="PNG", compress_level=0)
+    disturbed = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    _picture(disturbed).save(buffer, format="PNG", compress_level=0)
     return buffer.getvalue()
 
 
