@@ -298,9 +298,9 @@ def _sign_test(apart: np.ndarray, seed: int) -> float:
         positive = np.arange(2**count)[:, None] >> np.arange(count) & 1
     else:
         # The differences as they are count as one of the draws.
-        drawn = np.random.default_rng(seed).integers(0, 2, (_FLIPS, count))
+        drawn = np.random.default_rng(seed).integers(0, 2, (_FLIPS, count), np.int8)
         positive = np.concatenate([np.ones((1, count), drawn.dtype), drawn])
-    sums = (2 * positive - 1) @ apart
+    sums = (2.0 * positive - 1) @ apart
     return float(np.mean(sums >= apart.sum() - 1e-9))
 
 

@@ -187,6 +187,10 @@ def make_app(
         del request
         return Response(pages.style(), media_type="text/css")
 
+    async def icon(request: Request) -> Response:
+        del request
+        return Response(status_code=204)  # Browsers ask for one whatever the page says.
+
     async def refuse(request: Request, error: Exception) -> Response:
         del request
         shown = error if isinstance(error, _Refused) else _stranger()
@@ -197,6 +201,7 @@ def make_app(
     return Starlette(
         routes=[
             Route("/style.css", style),
+            Route("/favicon.ico", icon),
             Route("/admin/answers.json", export),
             Route("/o/{link}", _by_method(question, answer), methods=["GET", "POST"]),
             Route("/o/{link}/delete", _by_method(deletion, delete), methods=["GET", "POST"]),
