@@ -74,12 +74,12 @@ def _value(figures: Figures) -> str:
 
 def _beside(figures: Figures) -> str:
     """Write what is reached without a leak, and whether clones reach more."""
-    more = "more" if figures.p_value <= LEVEL else "not shown to be more"
+    more = "reach more" if figures.p_value <= LEVEL else "are not shown to reach more"
     return (
         f"Without a leak it is {rough(figures.seeds.value)} for seeds, "
         f"{rough(figures.mean_face.value)} for the mean face and {rough(figures.others.value)} for "
         f"clones of somebody else; for real photographs it is {rough(figures.photographs.value)}. "
-        f"Clones reach {more} than all three (p = {number(figures.p_value)}, the largest over "
+        f"Clones {more} than all three (p = {number(figures.p_value)}, the largest over "
         "observers and over people)."
     )
 
