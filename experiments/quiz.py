@@ -84,6 +84,8 @@ def serve() -> None:
     except OSError as error:
         raise UserError(f"cannot listen at {_HOST.value}:{_PORT.value}: {error.strerror}") from None
     host, port = listening.getsockname()
+    if ipaddress.ip_address(host).is_unspecified and not _URL.value:
+        raise UserError(f"--host={host} needs --url: what links shall start with")
     url = (_URL.value or f"http://{host}:{port}").rstrip("/")
     if not ipaddress.ip_address(host).is_loopback:
         logging.warning("Others can connect: put a proxy with TLS before the server")
@@ -166,7 +168,7 @@ def delete() -> None:
     workdir = experiment.work_directory()
     if _OBSERVER.value is None:
         raise UserError("--observer is needed: the number in links.csv")
-    quiz_files.open_study(workdir).answers.delete(_OBSERVER.value)
+    quiz_files.forget(workdir, quiz_files.open_study(workdir), _OBSERVER.value)
     logging.info("The answers of observer %d are deleted", _OBSERVER.value)
 
 

@@ -152,3 +152,22 @@ def all_answers(workdir: WorkDirectory, opened: Opened) -> Answers:
                 f"python -m experiments.quiz delete --observer={number}"
             )
     return design.resolve(opened.plan, {**served, **returned})
+
+
+def forget(workdir: WorkDirectory, opened: Opened, number: int) -> None:
+    """Deletes an observer's answers wherever they are; only counts and means stay.
+
+    Args:
+      workdir: The work directory.
+      opened: The study.
+      number: The observer's.
+
+    Raises:
+      UserError: If there is no such observer.
+    """
+    opened.answers.delete(number)
+    for path in (workdir.quiz / "returned").glob("*.json"):
+        if records.read(path, static.Sheet).observer == opened.words.observer(number):
+            path.unlink()
+    for name in ("answers.json", "answers.csv"):  # The next score or export writes them anew.
+        (workdir.quiz / name).unlink(missing_ok=True)

@@ -85,6 +85,19 @@ def test_answers_of_the_server_and_of_files_are_counted_together_and_none_twice(
         quiz_files.all_answers(workdir, found)
 
 
+def test_a_forgotten_observer_is_in_no_file(workdir):
+    found = opened(workdir)
+    found.answers.add(1, 0, design.AGREED)
+    for number in (2, 3):
+        storage.write_json(workdir.quiz / "returned" / f"{number}.json", sheet_of(found, number))
+    quiz_tables.write_answers(workdir, quiz_files.all_answers(workdir, found))
+    quiz_files.forget(workdir, found, 2)
+    assert [path.name for path in (workdir.quiz / "returned").iterdir()] == ["3.json"]
+    assert not (workdir.quiz / "answers.json").exists()
+    assert not (workdir.quiz / "answers.csv").exists()
+    assert {row.observer for row in quiz_files.all_answers(workdir, found).rows} == {3}
+
+
 def test_tables_say_what_the_records_do(workdir):
     answers = observers_test.by_hand()
     quiz_tables.write_answers(workdir, answers)
