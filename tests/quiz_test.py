@@ -202,8 +202,6 @@ def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answere
     assert "1 simulated observer began" in result.stderr
     found = records.read(workdir.quiz_results, study.Study)
     assert found.simulated and found.recognition.overall.clones.value == 1
-    binaries.succeed("quiz", "delete", f"--workdir={workdir.root}", "--observer=1")
-    assert quiz_files.open_study(workdir).answers.answers() == {}
 
 
 def test_a_file_of_answers_is_scored_alone(tmp_path):
@@ -214,6 +212,6 @@ def test_a_file_of_answers_is_scored_alone(tmp_path):
     assert found == observers.score(observers_test.by_hand(), 0)
 
 
-def test_a_word_that_is_no_command_is_one_sentence(tmp_path):
-    said = binaries.refuse("quiz", "server", f"--workdir={tmp_path}")
-    assert "one of serve, score, export, panels, delete has to come first: 'server' is none" in said
+def test_a_study_needs_clones(tmp_path):
+    said = binaries.refuse("quiz", "serve", f"--workdir={tmp_path}")
+    assert "holds no experiment yet" in said

@@ -69,17 +69,25 @@ class Client:
         self.connection = http.client.HTTPConnection(address, timeout=60)
         self.link = link
 
+    def ask(self, method, path, body, headers):
+        """Asks, and once more where the connection was idle too long, as browsers do."""
+        for last in (False, True):
+            try:
+                self.connection.request(method, path or f"/o/{self.link}", body, headers)
+                response = self.connection.getresponse()
+                return response.status, response.read()
+            except (ConnectionError, http.client.HTTPException):
+                self.connection.close()
+                if last:
+                    raise
+
     def get(self, path=None, **headers):
-        self.connection.request("GET", path or f"/o/{self.link}", headers=headers)
-        response = self.connection.getresponse()
-        return response.status, response.read()
+        return self.ask("GET", path, None, headers)
 
     def post(self, fields, path=None, **headers):
         body = urllib.parse.urlencode(fields)
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        self.connection.request("POST", path or f"/o/{self.link}", body, {**kind, **headers})
-        response = self.connection.getresponse()
-        return response.status, response.read()
+        return self.ask("POST", path, body, {**kind, **headers})
 
     def form(self):
         status, page = self.get()
