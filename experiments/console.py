@@ -10,7 +10,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -33,13 +33,16 @@ _CAUSES = {
 }
 
 
-def run(main: Callable[[], None]) -> None:
+Main = Callable[[], None]
+
+
+def run(main: Main | Mapping[str, Main]) -> None:
     """Runs a binary: one clear sentence and a non-zero exit for a user's mistake.
 
     Args:
-      main: What to do once the flags are parsed. Exits with status 2 for a `UserError`, 1 for an
-        error of the file system or a lost process, and 130 if it is interrupted; `evaluate` with 3
-        if it finds what --fail_on names.
+      main: What to do once the flags are parsed, or such by the word that has to come before the
+        flags. Exits with status 2 for a `UserError`, 1 for an error of the file system or a lost
+        process, and 130 if it is interrupted; `evaluate` with 3 if it finds what --fail_on names.
     """
 
     def guarded(arguments: list[str]) -> None:
@@ -48,9 +51,7 @@ def run(main: Callable[[], None]) -> None:
         logging.use_absl_handler()
         logging.get_absl_handler().addFilter(_worth_reading)
         try:
-            if len(arguments) > 1:
-                raise UserError(f"{arguments[1]!r} is not a flag: flags look like --name=value")
-            main()
+            _chosen(main, arguments[1:])()
         except KeyboardInterrupt:
             end("interrupted: run the same command again to go on from the last saved step", 130)
         except UserError as error:
@@ -63,6 +64,19 @@ def run(main: Callable[[], None]) -> None:
             raise
 
     app.run(guarded)
+
+
+def _chosen(main: Main | Mapping[str, Main], words: Sequence[str]) -> Main:
+    """Returns what the words that are no flags ask for."""
+    surplus = words
+    if isinstance(main, Mapping):
+        if not words or words[0] not in main:
+            said = f"{words[0]!r} is none" if words else "none was given"
+            raise UserError(f"one of {', '.join(main)} has to come first: {said}")
+        main, surplus = main[words[0]], words[1:]
+    if surplus:
+        raise UserError(f"{surplus[0]!r} is not a flag: flags look like --name=value")
+    return main
 
 
 def _worth_reading(record: stdlib_logging.LogRecord) -> bool:

@@ -29,7 +29,6 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (experiment, panel, release_check):
     flags.adopt_module_key_flags(_module)
-_MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
 
 
 def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
@@ -120,7 +119,7 @@ def show(
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
     look = functools.partial(jax.jit(target.architecture.logits), target.params)
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
-    mean_face = experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
+    mean_face = exhibits.mean_face(loaded, roles)
     with console.progress(len(names), 0, "evaluate", "person") as bar:
         for name in names:
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)

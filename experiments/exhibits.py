@@ -14,6 +14,7 @@ from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
+_MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
 _PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
@@ -66,6 +67,19 @@ def origin(workdir: WorkDirectory, names: Sequence[str], weights: str) -> clones
                 "delete it and run python -m experiments.attack again"
             )
     return origins[names[0]]
+
+
+def mean_face(loaded: Faces, roles: Protocol) -> np.ndarray:
+    """Returns the mean of the attacker's faces.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      `[height, width, channels]` in [0, 1].
+    """
+    return experiment.auxiliary_faces(loaded, roles, _MEAN_OF).mean(axis=0)
 
 
 def gather(

@@ -6,13 +6,14 @@ from experiments import experiment
 from mia_jax import report
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.results import Evaluation
+from mia_jax.evidence.study import Study
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import MissingError
 from mia_jax.runtime.workdir import WorkDirectory
 
 
 def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, bytes]) -> None:
-    """Writes the report of an evaluation, with the leakage game if it was played.
+    """Writes the report of an evaluation, with the leakage game and observers if there are any.
 
     Args:
       workdir: The work directory.
@@ -20,7 +21,9 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, byt
       pictures: PNG files by name.
     """
     games = records.read(workdir.game, Games) if workdir.game.exists() else None
-    page = report.render(result, experiment.seconds(workdir), pictures, games).encode()
+    path = workdir.quiz_results
+    study = records.read(path, Study) if path.exists() else None
+    page = report.render(result, experiment.seconds(workdir), pictures, games, study).encode()
     if not workdir.report.exists() or workdir.report.read_bytes() != page:
         storage.write_bytes(workdir.report, page)
 

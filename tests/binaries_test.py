@@ -194,6 +194,25 @@ def test_a_mistake_is_one_sentence(experiment, binary, flags, words):
     assert words in refuse(binary, f"--workdir={experiment}", *flags)
 
 
+def test_a_study_with_observers_comes_from_the_clones(experiment):
+    workdir = f"--workdir={experiment}"
+    succeed("quiz", "export", workdir, "--static", "--observers=2", "--clones=3")
+    home = experiment / "quiz"
+    assert len(list((home / "static").glob("observer-*.html"))) == 2
+    people = json.loads((home / "plan.json").read_text())["plan"]["people"]
+    roles = json.loads((experiment / "protocol.json").read_text())["protocol"]
+    assert sorted(people) == sorted(roles["targeted"])
+    succeed("quiz", "panels", workdir)
+    assert len(list((home / "panels").glob("*.png"))) == 2 * (2 + 3 + 3)
+    before = (experiment / "report.html").read_text()
+    result = succeed("quiz", "score", workdir)
+    assert "0 observers began" in result.stderr
+    assert "What observers see" in (experiment / "report.html").read_text()
+    (home / "results.json").unlink()
+    (experiment / "report.html").write_text(before)
+    assert "--clones=2 contradicts" in refuse("quiz", "serve", workdir, "--clones=2")
+
+
 @pytest.mark.parametrize(
     ("binary", "words"),
     [

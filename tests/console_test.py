@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 from unittest import mock
 
 import tqdm
@@ -15,6 +16,7 @@ from absl.testing import absltest, parameterized
 
 from experiments import console
 from mia_jax.runtime import processes
+from mia_jax.runtime.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 BINARY = """
@@ -89,6 +91,23 @@ class RunTest(parameterized.TestCase):
         )
 
 
+class ChosenTest(parameterized.TestCase):
+    COMMANDS = types.MappingProxyType({"serve": print, "score": repr})
+
+    @parameterized.parameters(
+        ([], "one of serve, score has to come first: none was given"),
+        (["server"], "one of serve, score has to come first: 'server' is none"),
+        (["score", "all"], "'all' is not a flag: flags look like --name=value"),
+    )
+    def test_a_word_that_is_no_command(self, words, said):
+        with self.assertRaisesWithLiteralMatch(UserError, said):
+            console._chosen(self.COMMANDS, words)
+
+    def test_the_first_word_chooses(self):
+        self.assertIs(console._chosen(self.COMMANDS, ["score"]), repr)
+        self.assertIs(console._chosen(print, []), print)
+
+
 class LogTest(parameterized.TestCase):
     @parameterized.parameters(
         (ROOT / "experiments" / "train.py", "INFO", True),
@@ -119,6 +138,7 @@ import jax
 from jax.experimental import multihost_utils
 from experiments import console
 from mia_jax.runtime import processes
+from mia_jax.runtime.errors import UserError
 
 address, number, victim = sys.argv.pop(), int(sys.argv.pop()), int(sys.argv.pop())
 

@@ -26,6 +26,7 @@ def test_no_arrow_points_back():
         ("runtime", "from mia_jax.recognizer import network"),
         ("attack", "from mia_jax.evidence import judges"),
         ("evidence", "import experiments.options"),
+        ("report", "from mia_jax.study import design"),
     ],
 )
 def test_an_arrow_that_points_back_is_found(tmp_path, room, line):

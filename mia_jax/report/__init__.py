@@ -2,5 +2,6 @@
 
 from mia_jax.report.page import PORTRAYED, picture_names, render
 from mia_jax.report.sentences import summary
+from mia_jax.report.study import sentences as study_sentences
 
-__all__ = ["PORTRAYED", "picture_names", "render", "summary"]
+__all__ = ["PORTRAYED", "picture_names", "render", "study_sentences", "summary"]

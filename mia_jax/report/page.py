@@ -22,8 +22,10 @@ from mia_jax.evidence.results import (
     PersonFigures,
     Verdict,
 )
+from mia_jax.evidence.study import Study
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import formats, game, sentences
+from mia_jax.report import study as observed
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
 _PICTURES = ("seed", "best_clones", "training_curves", "loss_traces")
@@ -92,6 +94,7 @@ def render(
     seconds: Mapping[str, float],
     pictures: Mapping[str, bytes],
     games: Games | None = None,
+    study: Study | None = None,
 ) -> str:
     """Build the report.
 
@@ -101,6 +104,7 @@ def render(
             "train_<role>"; an en dash stands for one that is not there.
         pictures: PNG files by name: those of `picture_names`.
         games: The leakage game; None if it was not played.
+        study: What observers answered; None if nobody was asked.
 
     Returns:
         The HTML text of the page.
@@ -126,7 +130,7 @@ def render(
         mean_distances=_distances(list(evaluation.judges.values())),
         seconds=seconds,
         pictures={name: _data_uri(data) for name, data in pictures.items()},
-        summary=sentences.summary(evaluation),
+        summary=sentences.summary(evaluation, study),
         headline=sentences.headline(evaluation),
         recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
@@ -134,6 +138,9 @@ def render(
         games=games,
         game_sentences=game.sentences(games) if games else [],
         readings=game.READINGS_IN_WORDS,
+        study=study,
+        study_sentences=observed.sentences(study) if study else [],
+        observers=observed.observers(study) if study else "",
     )
 
 

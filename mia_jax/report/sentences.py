@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from mia_jax.evidence import judges, results, significance, verdict
 from mia_jax.evidence.results import AttackFacts, DatasetFacts, Evaluation, Judgement, Rates
+from mia_jax.evidence.study import Study
 from mia_jax.evidence.verdict import stands_out
+from mia_jax.report import study as observed
 from mia_jax.report.formats import count, interval, listed, number, photographs, rough, share
 
 # Below this share of real photographs named right, a judge cannot clear a model of leaking.
@@ -39,11 +41,12 @@ class Headline(NamedTuple):
     title: str
 
 
-def summary(evaluation: Evaluation) -> list[str]:
+def summary(evaluation: Evaluation, study: Study | None = None) -> list[str]:
     """Say in plain language what the evaluation shows, and what it does not.
 
     Args:
         evaluation: The evaluation, of one person and one judge at least.
+        study: What observers answered; None if nobody was asked.
 
     Returns:
         Sentences in reading order, as plain text (not escaped), the result first.
@@ -61,8 +64,7 @@ def summary(evaluation: Evaluation) -> list[str]:
         _extremes(evaluation, lead),
         _attacker(lead),
         *(_another(other, judgement) for other, judgement in others),
-        "Being named by a machine is not the same as being recognized by a human: no human was "
-        "asked here, so look at the pictures below and judge for yourself.",
+        *_humans(study),
     ]
 
 
@@ -329,6 +331,17 @@ def _attacker(lead: Judgement) -> str:
         f"target model alone, the attacker's choice is named right first for "
         f"{share(right, len(lead.people))}."
     )
+
+
+def _humans(study: Study | None) -> list[str]:
+    """Say whether people recognize anybody; simulated observers are none."""
+    sentence = "Being named by a machine is not the same as being recognized by a human: "
+    if study and study.recognition and not study.simulated:
+        _, *found = observed.sentences(study)
+        return [f"{sentence}what people see was asked.", *found]
+    return [
+        f"{sentence}no human was asked here, so look at the pictures below and judge for yourself."
+    ]
 
 
 def _another(name: str, judgement: Judgement) -> str:

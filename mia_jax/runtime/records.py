@@ -36,7 +36,12 @@ def write(path: pathlib.Path, record: Any) -> None:
     Raises:
       ValueError: If a number is NaN or infinite.
     """
-    storage.write_json(path, {"schema": SCHEMA, **to_json(record)})
+    storage.write_json(path, versioned(record))
+
+
+def versioned(record: Any) -> dict[str, Any]:
+    """Returns what `write` writes: the number of the schema, and the dataclass as JSON."""
+    return {"schema": SCHEMA, **to_json(record)}
 
 
 def read(path: pathlib.Path, cls: type[Record]) -> Record:

@@ -13,6 +13,14 @@ evaluation.json, figures/, report.html
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
 calibration/                       shadow recognizers, and what candidates reach on them
+quiz/                              the study with observers, for its owner's eyes only:
+  plan.json, pictures.npz            what observers are asked, made before the first answer
+  secret, links.csv                  what links follow from, and the links
+  answers.sqlite                     answers to the server
+  static/, returned/                 the quiz as files, and those that came back
+  panels/, panels.json, judges/      panels, what they are, and the sheets that judges filled in
+  answers.json, answers.csv          all answers
+  results.json, results.csv          what they come to
 seconds.json                       how long each stage took
 """
 
@@ -26,7 +34,7 @@ from mia_jax.runtime.errors import UserError
 
 # File systems take 255 bytes; what is added, such as -000000-000099.npz, must fit as well.
 _LONGEST_NAME = 200
-_TAKEN = ("clones", "figures", "game", "calibration")
+_TAKEN = ("clones", "figures", "game", "calibration", "quiz")
 
 
 class WorkDirectory:
@@ -105,6 +113,16 @@ class WorkDirectory:
     def calibration(self) -> pathlib.Path:
         """Everything of the calibration: a directory for each victim, and the tables."""
         return self.root / "calibration"
+
+    @property
+    def quiz(self) -> pathlib.Path:
+        """Everything of the study with observers."""
+        return self.root / "quiz"
+
+    @property
+    def quiz_results(self) -> pathlib.Path:
+        """What observers' answers come to."""
+        return self.quiz / "results.json"
 
     @property
     def figures(self) -> pathlib.Path:

@@ -1,0 +1,178 @@
+"""Asks people whom the clones show, and scores what they say: the paper's Table 3.
+
+For example: python -m experiments.quiz serve --workdir=runs/orl
+
+serve asks observers in their browsers, score says what their answers come to, export writes the
+answers, or with --static the quiz as files, panels draws pictures for a judge that answers yes or
+no, and delete deletes one observer's answers. See docs/quiz.md.
+"""
+
+import dataclasses
+import ipaddress
+import pathlib
+import socket
+import urllib.parse
+
+from absl import flags, logging
+
+from experiments import console, experiment, panel_files, quiz_files, quiz_tables, stimuli
+from experiments.quiz_files import Opened, Wanted
+from mia_jax import report
+from mia_jax.evidence.study import Answers
+from mia_jax.runtime import records, storage
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+flags.adopt_module_key_flags(experiment)
+_PEOPLE = flags.DEFINE_integer(
+    "people", 10, "How many attacked people to ask about, at most.", lower_bound=2, upper_bound=26
+)
+_CLONES = flags.DEFINE_integer("clones", 2, "How many clones of each to show.", lower_bound=1)
+_CONTACT = flags.DEFINE_string("contact", "", "Whom observers may ask, for the first page.")
+_SIMULATED = flags.DEFINE_bool(
+    "simulated", False, "The observers are simulated, and are called so wherever they appear."
+)
+_OBSERVERS = flags.DEFINE_integer(
+    "observers", 60, "How many observers to have links or files for.", lower_bound=1
+)
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen at; by default nobody but this machine can connect."
+)
+_PORT = flags.DEFINE_integer(
+    "port", 8000, "Port to listen at; 0 for any that is free.", lower_bound=0, upper_bound=65535
+)
+_URL = flags.DEFINE_string(
+    "url", None, "What links start with, where a proxy stands before the server: https://..."
+)
+_STATIC = flags.DEFINE_bool("static", False, "Export the quiz as files, one for each observer.")
+_ANSWERS = flags.DEFINE_string("answers", None, "Score this file of export, and nothing else.")
+_OBSERVER = flags.DEFINE_integer("observer", None, "Whose answers to delete, by number.")
+_RESAMPLING = 0  # Seed of intervals and tests.
+_CONCURRENT = 512  # Connections at a time; a browser opens six.
+
+
+def _opened(workdir: WorkDirectory) -> Opened:
+    """Opens the study; makes its plan, and room for its observers, where they are not there."""
+    wanted = Wanted(_PEOPLE.value, _CLONES.value, _CONTACT.value, _SIMULATED.value)
+
+    def collect() -> tuple[stimuli.Stimuli, str]:
+        experiment.need_protocol(workdir)
+        loaded, roles = experiment.open_experiment(workdir)
+        people = stimuli.people_of(workdir, roles, wanted.people)
+        shown = stimuli.for_observers(workdir, loaded, roles, people, wanted.clones)
+        return shown, stimuli.credit_of(workdir, loaded)
+
+    given = [name for name in dataclasses.asdict(wanted) if flags.FLAGS[name].present]
+    quiz_files.begin(workdir, wanted, given, collect)
+    opened = quiz_files.open_study(workdir)
+    opened.answers.invite(_OBSERVERS.value)
+    return opened
+
+
+def serve() -> None:
+    """Asks observers until it is interrupted."""
+    try:
+        import uvicorn
+
+        from mia_jax.study import server
+    except ModuleNotFoundError as error:
+        raise UserError(f'{error.name} is missing: pip install "mia_jax[quiz]"') from None
+    workdir = experiment.work_directory()
+    opened = _opened(workdir)
+    try:
+        listening = socket.create_server((_HOST.value, _PORT.value))
+    except OSError as error:
+        raise UserError(f"cannot listen at {_HOST.value}:{_PORT.value}: {error.strerror}") from None
+    host, port = listening.getsockname()
+    if ipaddress.ip_address(host).is_unspecified and not _URL.value:
+        raise UserError(f"--host={host} needs --url: what links shall start with")
+    url = (_URL.value or f"http://{host}:{port}").rstrip("/")
+    if not ipaddress.ip_address(host).is_loopback:
+        logging.warning("Others can connect: put a proxy with TLS before the server")
+    numbers = opened.answers.observers()
+    lines = [f"{number},{url}/o/{opened.words.observer(number)}\n" for number in numbers]
+    text = "".join(["observer,link\n", *lines])
+    storage.write_bytes(workdir.quiz / "links.csv", text.encode())
+    storage.write_bytes(workdir.quiz / "admin_token", f"{opened.words.admin()}\n".encode())
+    hosts = {host, "localhost", urllib.parse.urlsplit(url).hostname or host}
+    app = server.make_app(opened.plan, opened.images, opened.answers, opened.words, sorted(hosts))
+    logging.info("Serving at %s; the links are in %s", url, workdir.quiz / "links.csv")
+    config = uvicorn.Config(
+        *(app,),
+        access_log=False,
+        h11_max_incomplete_event_size=16384,
+        http="h11",
+        lifespan="off",
+        limit_concurrency=_CONCURRENT,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def export() -> None:
+    """Writes all answers, or the quiz as files."""
+    workdir = experiment.work_directory()
+    if not _STATIC.value:
+        answers = quiz_files.all_answers(workdir, quiz_files.open_study(workdir))
+        quiz_tables.write_answers(workdir, answers)
+        logging.info("The answers: %s", workdir.quiz / "answers.json")
+        return
+    from mia_jax.study import static
+
+    opened = _opened(workdir)
+    home = workdir.quiz / "static"
+    for number in range(1, _OBSERVERS.value + 1):
+        page = static.render(opened.plan, number, opened.images, opened.words)
+        storage.write_bytes(home / f"observer-{number:03}.html", page.encode())
+    logging.info("%d files in %s; what comes back goes to returned/", _OBSERVERS.value, home)
+
+
+def score() -> None:
+    """Says what the answers come to."""
+    try:
+        from mia_jax.evidence import observers
+    except ModuleNotFoundError as error:
+        raise UserError(f'{error.name} is missing: pip install "mia_jax[quiz]"') from None
+    workdir = experiment.work_directory()
+    quiz_files.private(workdir.quiz)
+    if _ANSWERS.value:
+        answers = records.read(pathlib.Path(_ANSWERS.value), Answers)
+    else:
+        answers = quiz_files.all_answers(workdir, quiz_files.open_study(workdir))
+        quiz_tables.write_answers(workdir, answers)
+    found = observers.score(answers, _RESAMPLING, panel_files.judged(workdir, _RESAMPLING))
+    quiz_tables.write_results(workdir, found)
+    for sentence in report.study_sentences(found):
+        logging.info("%s", sentence)
+    logging.info("The results: %s", workdir.quiz_results)
+
+
+def panels() -> None:
+    """Draws panels for judges."""
+    from mia_jax.study import panels as drawing
+
+    workdir = experiment.work_directory()
+    experiment.need_protocol(workdir)
+    loaded, roles = experiment.open_experiment(workdir)
+    people = stimuli.people_of(workdir, roles, _PEOPLE.value)
+    shown = stimuli.for_panels(workdir, loaded, roles, people, _CLONES.value)
+    panel_files.write(workdir, drawing.draw_all(shown, roles.seed))
+    logging.info("The panels: %s; filled in, sheet.jsonl goes to judges/", workdir.quiz / "panels")
+
+
+def delete() -> None:
+    """Deletes one observer's answers."""
+    workdir = experiment.work_directory()
+    if _OBSERVER.value is None:
+        raise UserError("--observer is needed: the number in links.csv")
+    quiz_files.forget(workdir, quiz_files.open_study(workdir), _OBSERVER.value)
+    logging.info("The answers of observer %d are deleted", _OBSERVER.value)
+
+
+if __name__ == "__main__":
+    console.run(
+        {"serve": serve, "score": score, "export": export, "panels": panels, "delete": delete}
+    )

@@ -1,0 +1,217 @@
+"""The binary of the study, and its files: what is made once, kept apart, refused, and counted."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+
+import binaries_test as binaries
+import numpy as np
+import observers_test
+import pytest
+import simulated
+
+from experiments import panel_files, quiz_files, quiz_tables
+from experiments.quiz_files import Wanted
+from mia_jax.evidence import observers, study
+from mia_jax.evidence.study import Answers
+from mia_jax.runtime import records, storage
+from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.workdir import WorkDirectory
+from mia_jax.study import design, panels
+
+WANTED = Wanted(people=3, clones=1, contact="", simulated=True)
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A work directory with a study of made-up pictures, and nothing else."""
+    made = WorkDirectory(tmp_path)
+    quiz_files.begin(made, WANTED, [], lambda: (simulated.stimuli(), ""))
+    return made
+
+
+def opened(workdir, observers=3):
+    found = quiz_files.open_study(workdir)
+    found.answers.invite(observers)
+    return found
+
+
+def whole(plan, number):
+    return [simulated.right(step) for step in design.steps(plan, number)]
+
+
+def sheet_of(found, number):
+    plan = design.digest(found.plan)
+    answers = whole(found.plan, number)
+    return {"schema": 1, "plan": plan, "observer": found.words.observer(number), "answers": answers}
+
+
+def test_a_plan_is_made_once_and_only_its_owner_reads_it(workdir):
+    before = {path.name: path.read_bytes() for path in workdir.quiz.iterdir()}
+    quiz_files.begin(workdir, WANTED, ["people"], pytest.fail)
+    assert before == {path.name: path.read_bytes() for path in workdir.quiz.iterdir()}
+    assert workdir.quiz.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(UserError, match=r"--people=4 contradicts .*plan.json, .* made with 3"):
+        quiz_files.begin(workdir, Wanted(4, 2, "", True), ["people"], pytest.fail)
+
+
+def test_a_work_directory_without_a_study_is_named(tmp_path):
+    with pytest.raises(MissingError, match="holds no study yet"):
+        quiz_files.open_study(WorkDirectory(tmp_path))
+
+
+def test_two_studies_have_other_orders_and_other_links(workdir, tmp_path):
+    other = WorkDirectory(tmp_path / "other")
+    quiz_files.begin(other, WANTED, [], lambda: (simulated.stimuli(), ""))
+    one, two = opened(workdir), opened(other)
+    assert one.words.observer(1) != two.words.observer(1)
+    assert one.plan.order != two.plan.order
+
+
+def test_answers_of_the_server_and_of_files_are_counted_together_and_none_twice(workdir):
+    found = opened(workdir)
+    for step, answer in enumerate(whole(found.plan, 1)):
+        found.answers.add(1, step, answer)
+    storage.write_json(workdir.quiz / "returned" / "a.json", sheet_of(found, 2))
+    answers = quiz_files.all_answers(workdir, found)
+    assert {row.observer for row in answers.rows} == {1, 2}
+    storage.write_json(workdir.quiz / "returned" / "b.json", sheet_of(found, 1))
+    with pytest.raises(UserError, match="observer 1 answered to the server, and in a file"):
+        quiz_files.all_answers(workdir, found)
+    found.answers.delete(1)
+    with pytest.raises(UserError, match=r"b.json is of nobody who was invited"):
+        quiz_files.all_answers(workdir, found)
+
+
+def test_a_forgotten_observer_is_in_no_file(workdir):
+    found = opened(workdir)
+    found.answers.add(1, 0, design.AGREED)
+    for number in (2, 3):
+        storage.write_json(workdir.quiz / "returned" / f"{number}.json", sheet_of(found, number))
+    quiz_tables.write_answers(workdir, quiz_files.all_answers(workdir, found))
+    quiz_files.forget(workdir, found, 2)
+    assert [path.name for path in (workdir.quiz / "returned").iterdir()] == ["3.json"]
+    assert not (workdir.quiz / "answers.json").exists()
+    assert not (workdir.quiz / "answers.csv").exists()
+    assert {row.observer for row in quiz_files.all_answers(workdir, found).rows} == {3}
+
+
+def test_tables_say_what_the_records_do(workdir):
+    answers = observers_test.by_hand()
+    quiz_tables.write_answers(workdir, answers)
+    assert records.read(workdir.quiz / "answers.json", Answers) == answers
+    with (workdir.quiz / "answers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(answers.rows)
+    assert rows[0] == {
+        "simulated": "False",
+        "quiz": "recognition",
+        "observer": "1",
+        "item": "r1",
+        "kind": "clone",
+        "person": "ann",
+        "named": "ann",
+        "similarity": "",
+    }
+    quiz_tables.write_results(workdir, observers.score(answers, 0))
+    with (workdir.quiz / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["quiz"], row["person"]) for row in rows] == [
+        (quiz, person) for quiz in study.QUIZZES for person in ("all", "ann", "bob")
+    ]
+    assert float(rows[0]["clones"]) == 0.75
+    assert float(rows[3]["others"]) == pytest.approx(0.3)
+
+
+def test_sheets_of_judges_are_scored_by_their_names(workdir):
+    rng = np.random.default_rng(0)
+    faces = {
+        name: panels.Faces(
+            rng.random((2, 8, 8, 1)), rng.random((4, 8, 8, 1)), rng.random((2, 8, 8, 1))
+        )
+        for name in ("ann", "bob")
+    }
+    panel_files.write(workdir, panels.draw_all(faces, 0))
+    home = workdir.quiz
+    lines = (home / "panels" / "sheet.jsonl").read_text().splitlines()
+    key = records.read(home / "panels.json", panel_files.Key).panels
+    assert {json.loads(line)["panel"] for line in lines} == {*key}
+    assert {path.stem for path in (home / "panels").glob("*.png")} == {*key}
+    kinds = ("clone", "same person", "different person")
+    assert not any(kind in line for kind in kinds for line in lines)
+    assert panel_files.judged(workdir, 0) == {}
+    filled = [{**json.loads(line), "answer": "Yes."} for line in lines]
+    text = "\n".join(json.dumps(line) for line in filled)
+    storage.write_bytes(home / "judges" / "a model.jsonl", text.encode())
+    assert panel_files.judged(workdir, 0)["a model"].said.value == 1
+    panel_files.write(workdir, panels.draw_all(faces, 0))
+    with pytest.raises(UserError, match="answers other panels"):
+        panel_files.write(workdir, panels.draw_all(faces, 1))
+    storage.write_bytes(home / "judges" / "a model.jsonl", b"yes\n")
+    with pytest.raises(UserError, match=r"a model.jsonl: Expecting value"):
+        panel_files.judged(workdir, 0)
+
+
+def serve(workdir, *flags):
+    """Starts the server as a user does; returns the process once it listens."""
+    process = subprocess.Popen(
+        [*binaries.command("quiz", "serve", f"--workdir={workdir.root}", "--port=0"), *flags],
+        cwd=binaries.ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "Serving at http://127.0.0.1:" in line:
+            return process
+    pytest.fail("the server did not start")
+
+
+def links_of(workdir):
+    with (workdir.quiz / "links.csv").open() as file:
+        return {int(row["observer"]): row["link"] for row in csv.DictReader(file)}
+
+
+def client(link):
+    _, _, address, _, word = link.split("/")
+    return simulated.Client(address, word)
+
+
+def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answered(workdir):
+    process = serve(workdir, "--observers=2")
+    links = links_of(workdir)
+    assert sorted(links) == [1, 2]
+    plan = quiz_files.open_study(workdir).plan
+    steps = design.steps(plan, 1)
+    for place in range(10):
+        assert client(links[1]).answer(lambda step, _: simulated.right(steps[step])) == place
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    process = serve(workdir)
+    again = links_of(workdir)
+    assert len(again) == 60 and again[1].rsplit("/", 1)[1] == links[1].rsplit("/", 1)[1]
+    one = client(again[1])
+    while one.answer(lambda step, _: simulated.right(steps[step])) is not None:
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert not any(word in said for word in ("GET", "POST", links[1].rsplit("/", 1)[1]))
+    result = binaries.succeed("quiz", "score", f"--workdir={workdir.root}")
+    assert "1 simulated observer began" in result.stderr
+    found = records.read(workdir.quiz_results, study.Study)
+    assert found.simulated and found.recognition.overall.clones.value == 1
+
+
+def test_a_file_of_answers_is_scored_alone(tmp_path):
+    records.write(tmp_path / "answers.json", observers_test.by_hand())
+    flags = (f"--workdir={tmp_path}", f"--answers={tmp_path / 'answers.json'}")
+    binaries.succeed("quiz", "score", *flags)
+    found = records.read(tmp_path / "quiz" / "results.json", study.Study)
+    assert found == observers.score(observers_test.by_hand(), 0)
+
+
+def test_a_study_needs_clones(tmp_path):
+    said = binaries.refuse("quiz", "serve", f"--workdir={tmp_path}")
+    assert "holds no experiment yet" in said
