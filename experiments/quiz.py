@@ -8,10 +8,7 @@ no, and delete deletes one observer's answers. See docs/quiz.md.
 """
 
 import dataclasses
-import ipaddress
 import pathlib
-import socket
-import urllib.parse
 
 from absl import flags, logging
 
@@ -48,7 +45,6 @@ _STATIC = flags.DEFINE_bool("static", False, "Export the quiz as files, one for 
 _ANSWERS = flags.DEFINE_string("answers", None, "Score this file of export, and nothing else.")
 _OBSERVER = flags.DEFINE_integer("observer", None, "Whose answers to delete, by number.")
 _RESAMPLING = 0  # Seed of intervals and tests.
-_CONCURRENT = 512  # Connections at a time; a browser opens six.
 
 
 def _opened(workdir: WorkDirectory) -> Opened:
@@ -72,44 +68,11 @@ def _opened(workdir: WorkDirectory) -> Opened:
 def serve() -> None:
     """Asks observers until it is interrupted."""
     try:
-        import uvicorn
-
-        from mia_jax.study import server
+        from experiments import quiz_server
     except ModuleNotFoundError as error:
         raise UserError(f'{error.name} is missing: pip install "mia_jax[quiz]"') from None
     workdir = experiment.work_directory()
-    opened = _opened(workdir)
-    try:
-        listening = socket.create_server((_HOST.value, _PORT.value))
-    except OSError as error:
-        raise UserError(f"cannot listen at {_HOST.value}:{_PORT.value}: {error.strerror}") from None
-    host, port = listening.getsockname()
-    if ipaddress.ip_address(host).is_unspecified and not _URL.value:
-        raise UserError(f"--host={host} needs --url: what links shall start with")
-    url = (_URL.value or f"http://{host}:{port}").rstrip("/")
-    if not ipaddress.ip_address(host).is_loopback:
-        logging.warning("Others can connect: put a proxy with TLS before the server")
-    numbers = opened.answers.observers()
-    lines = [f"{number},{url}/o/{opened.words.observer(number)}\n" for number in numbers]
-    text = "".join(["observer,link\n", *lines])
-    storage.write_bytes(workdir.quiz / "links.csv", text.encode())
-    storage.write_bytes(workdir.quiz / "admin_token", f"{opened.words.admin()}\n".encode())
-    hosts = {host, "localhost", urllib.parse.urlsplit(url).hostname or host}
-    app = server.make_app(opened.plan, opened.images, opened.answers, opened.words, sorted(hosts))
-    logging.info("Serving at %s; the links are in %s", url, workdir.quiz / "links.csv")
-    config = uvicorn.Config(
-        *(app,),
-        access_log=False,
-        h11_max_incomplete_event_size=16384,
-        http="h11",
-        lifespan="off",
-        limit_concurrency=_CONCURRENT,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    quiz_server.serve(workdir, _opened(workdir), _HOST.value, _PORT.value, _URL.value)
 
 
 def export() -> None:

@@ -12,7 +12,7 @@ import observers_test
 import pytest
 import simulated
 
-from experiments import panel_files, quiz_files, quiz_tables
+from experiments import panel_files, quiz_files, quiz_server, quiz_tables
 from experiments.quiz_files import Wanted
 from mia_jax.evidence import observers, study
 from mia_jax.evidence.study import Answers
@@ -204,14 +204,18 @@ def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answere
     assert found.simulated and found.recognition.overall.clones.value == 1
 
 
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("0.0.0.0", "--host=0.0.0.0 needs --url"), ("192.0.2.1", "cannot listen at --host=192.0.2.1")],
+)
+def test_a_server_that_nobody_could_reach_is_refused(workdir, host, words):
+    with pytest.raises(UserError, match=words):
+        quiz_server.serve(workdir, opened(workdir), host, 0, None)
+
+
 def test_a_file_of_answers_is_scored_alone(tmp_path):
     records.write(tmp_path / "answers.json", observers_test.by_hand())
     flags = (f"--workdir={tmp_path}", f"--answers={tmp_path / 'answers.json'}")
     binaries.succeed("quiz", "score", *flags)
     found = records.read(tmp_path / "quiz" / "results.json", study.Study)
     assert found == observers.score(observers_test.by_hand(), 0)
-
-
-def test_a_study_needs_clones(tmp_path):
-    said = binaries.refuse("quiz", "serve", f"--workdir={tmp_path}")
-    assert "holds no experiment yet" in said

@@ -37,6 +37,7 @@ def test_a_file_holds_no_name_kind_or_order_of_the_plan():
     pictures = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
     assert len({len(each) for each in pictures}) == 1
     assert len({*pictures}) == len(pictures)  # Not even a picture that is shown twice is found so.
+    assert "sends nothing anywhere" in text and "link" not in text.partition("<script")[0]
     assert "http" not in text.replace("http-equiv", "")
 
 

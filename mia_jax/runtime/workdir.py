@@ -15,7 +15,7 @@ game/                              its worlds, a work directory each
 calibration/                       shadow recognizers, and what candidates reach on them
 quiz/                              the study with observers, for its owner's eyes only:
   plan.json, pictures.npz            what observers are asked, made before the first answer
-  secret, links.csv                  what links follow from, and the links
+  secret, links.csv, admin_token     what links follow from, the links, the key to all answers
   answers.sqlite                     answers to the server
   static/, returned/                 the quiz as files, and those that came back
   panels/, panels.json, judges/      panels, what they are, and the sheets that judges filled in
