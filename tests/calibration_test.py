@@ -79,9 +79,9 @@ def test_who_does_not_look_for_faces_and_who_knows_nobody():
     assert (found.seconds_per_clone, found.figures["dlib"].attacks) == (3.0, 2)
 
 
-def row(deviations, **others):
+def row(deviations, found=(True, False), **others):
     readings = {
-        judge: {"ann": reading(1, 2, deviations=value, found=(True, False))}
+        judge: {"ann": reading(1, 2, deviations=value, found=found)}
         for judge, value in {"dlib": deviations, **others}.items()
     }
     return calibration.row("--recipe=best", [trial(**readings)], 0)
@@ -93,6 +93,14 @@ def test_strangers_choose_by_deviations_and_of_equals_the_first():
     rows = {"one": row(1.0, own=1.0), "two": row(3.0, own=-2.0)}
     assert calibration.choose(rows, ["dlib"]) == "two"
     assert calibration.choose(rows, ["dlib", "own"]) == "one"
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"), [((False, True), "faces"), ((True, True), "ahead"), (None, "ahead")]
+)
+def test_clones_without_faces_are_not_chosen_where_others_have_them(found, chosen):
+    rows = {"ahead": row(3.0, found), "faces": row(1.0, (True, True)), "none": row(2.0)}
+    assert calibration.choose(rows, ["dlib"]) == chosen
 
 
 def table(rows=None):

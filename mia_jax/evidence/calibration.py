@@ -17,6 +17,7 @@ from mia_jax.evidence.results import AttackFacts, DatasetFacts, Measure, Provena
 from mia_jax.recognizer.training import RecognizerFacts
 
 SHADOWS, TARGET = "shadows", "target"
+FACES = 0.9  # Fraction of the clones in which a face has to be found.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,15 +238,23 @@ def figures(victims: Sequence[Mapping[str, Reading]], seed: int) -> Figures | No
 def choose(rows: Mapping[str, Row], strangers: Sequence[str]) -> str:
     """Picks the candidate for which strangers find the right person farthest ahead of others.
 
+    A likeness that nobody takes for a face would be no likeness to people.
+
     Args:
       rows: The candidates.
       strangers: The judges who share nothing with the victims.
 
     Returns:
-      The name of the largest `Figures.deviations`, mean over the strangers; of equals the first.
+      Of the candidates in whose clones `FACES` or more are found to be faces, by every stranger who
+      says, or of all where there is none, the one of the largest `Figures.deviations`, mean over
+      the strangers; of equals the first.
     """
+
+    def shows_faces(name: str) -> bool:
+        found = [rows[name].figures[judge].found for judge in strangers]
+        return all(each is None or each.value >= FACES for each in found)
 
     def ahead(name: str) -> float:
         return float(np.mean([rows[name].figures[judge].deviations.value for judge in strangers]))
 
-    return max(rows, key=ahead)
+    return max(filter(shows_faces, rows), key=ahead, default=max(rows, key=ahead))
