@@ -105,8 +105,7 @@ def features(network: Network, style: jax.Array, last: int) -> jax.Array:
     """
     x = leaky(_apply(network.first, style)).reshape(_SIDE, _SIDE, -1)
     for layer in network.layers[: last + 1]:
-        x = inverse_haar(x * _apply(layer.up, style))
-        x = _convolve(layer.second, style, _convolve(layer.first, style, x))
+        x = _double(layer, style, x)
     return x
 
 
@@ -125,8 +124,41 @@ def image(network: Network, style: jax.Array) -> jax.Array:
     Returns:
       `[1024, 1024, 3]`, black at 0 and white at 1; may leave [0, 1] a little.
     """
-    last = features(network, style, len(network.layers) - 1)
-    coefficients = _apply(network.image, last * _apply(network.to_image, style))
+    last = len(network.layers) - 1
+    return window(network, style, features(network, style, last), last, np.zeros(2, int))
+
+
+def window(
+    network: Network, style: jax.Array, features: jax.Array, last: int, corner: jax.Array
+) -> jax.Array:
+    """Computes the part of an image that a window of a layer's features becomes.
+
+    What lies outside of the window counts as zero, as it does around the image. Inside of the image
+    that is wrong, but spreads inward by less than two places of the features.
+
+    Args:
+      network: From `load`.
+      style: `[512]`, from `style`.
+      features: `[height, width, channels]`, cut from those of `features`.
+      last: The layer that they are of.
+      corner: `[2]` integers: the window's first row and column.
+
+    Returns:
+      `[factor * height, factor * width, 3]`, as in `image`.
+    """
+    x = features
+    for number, layer in enumerate(network.layers[last + 1 :], 1):
+        height, width = (length << number for length in features.shape[:2])
+        cut = [
+            block._replace(
+                noise=jax.lax.dynamic_slice(
+                    block.noise, (corner[0] << number, corner[1] << number, 0), (height, width, 1)
+                )
+            )
+            for block in (layer.first, layer.second)
+        ]
+        x = _double(Layer(layer.up, *cut), style, x)
+    coefficients = _apply(network.image, x * _apply(network.to_image, style))
     return (inverse_haar(coefficients) + 1) / 2
 
 
@@ -167,6 +199,12 @@ def inverse_haar(coefficients: jax.Array) -> jax.Array:
 def _apply(affine: Affine, x: jax.Array) -> jax.Array:
     """Applies an affine map to the last axis."""
     return x @ affine.weight + affine.bias
+
+
+def _double(layer: Layer, style: jax.Array, x: jax.Array) -> jax.Array:
+    """Computes a layer."""
+    x = inverse_haar(x * _apply(layer.up, style))
+    return _convolve(layer.second, style, _convolve(layer.first, style, x))
 
 
 def _convolve(block: Block, style: jax.Array, x: jax.Array) -> jax.Array:
