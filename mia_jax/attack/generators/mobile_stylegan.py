@@ -125,7 +125,7 @@ def image(network: Network, style: jax.Array) -> jax.Array:
       `[1024, 1024, 3]`, black at 0 and white at 1; may leave [0, 1] a little.
     """
     last = len(network.layers) - 1
-    return window(network, style, features(network, style, last), last, np.zeros(2, int))
+    return window(network, style, features(network, style, last), last, jnp.zeros(2, int))
 
 
 def window(
