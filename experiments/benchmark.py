@@ -14,6 +14,15 @@ step    one iteration of --restarts of the paper's attack, --chunk at a time on 
         are faster. floor_ms is what the CNN's forward pass and image gradient take at the speed
         of a large matrix product; floor_ratio is mia_jax / floor. first_iteration_s is tracing,
         compiling and two iterations.
+priors  one restart's iteration of an attack with each prior, --restarts in chunks as in step: Adam,
+        the margin, one random view, of --channels=1 unless that says 3. prior_ms is the same attack
+        on an objective that costs nothing: decoding, its gradient and the update of the point.
+        Operations of the decoder and its gradient are those that XLA's cost analysis counts before
+        it optimizes; the CNN's are counted as in step. floor_ratio is of the whole to its floor,
+        prior_floor_ratio of the prior to its own; priors that are a sum of few images or look
+        pixels up are hardly any arithmetic, so that theirs says little. The auxiliary faces and
+        landmarks are synthetic, and vae and the readout of photorealistic are barely fitted: none
+        of this makes a difference to the time. Of photorealistic, a CPU runs the cut generator.
 train   one training step, batch of 32, on 14 and on --classes classes; ratio as above, without
         augmentation
 peers   one iteration of ART's MIFace for one person, and for five in one batch, as users run it
@@ -40,7 +49,7 @@ import jax
 from absl import flags
 
 from experiments import console, devices, provenance
-from experiments.benchmarks import rivals, scale, speed, timing
+from experiments.benchmarks import priors, rivals, scale, speed, timing
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import UserError
 
@@ -48,11 +57,14 @@ for _name in ("platform", "image_size", "channels"):  # Those of the other binar
     flags.declare_key_flag(_name)
 for _module in (timing, speed):
     flags.adopt_module_key_flags(_module)
-_SUITE = flags.DEFINE_list("suite", "step", "What to measure: step, train, peers, scale, memory.")
+_SUITE = flags.DEFINE_list(
+    "suite", "step", "What to measure: step, priors, train, peers, scale, memory."
+)
 _JSON = flags.DEFINE_string("json", None, "File to write all figures to.")
 
 SUITES: dict[str, Callable[[], Any]] = {
     "step": speed.measure_step,
+    "priors": priors.measure_priors,
     "train": speed.measure_train,
     "peers": speed.measure_peers,
     "scale": scale.measure_scale,

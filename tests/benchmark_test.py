@@ -5,9 +5,10 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
-from experiments.benchmarks import rivals
+from experiments.benchmarks import priors, rivals
 
 ROOT = pathlib.Path(__file__).parent.parent
 # PyTorch counts as missing wherever this runs; scipy must not look for it meanwhile.
@@ -17,11 +18,19 @@ sys.modules["torch"] = None
 sys.argv[0] = "benchmark"
 runpy.run_module("experiments.benchmark", run_name="__main__", alter_sys=False)
 """
+# Of the priors two, since each is compiled several times, and one whose package is missing.
+FEW_PRIORS = """
+from experiments.benchmarks import priors
+from mia_jax.attack.generators import mobile_stylegan_files
+mobile_stylegan_files.PACKAGE = "random-face-hidden"
+for name in ("components", "shapes", "vae"):
+    del priors.PRIORS[name]
+"""
 
 
-def run(*flags):
+def run(*flags, first=""):
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *flags],
+        [sys.executable, "-c", first + PROGRAM, *flags],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -69,6 +78,38 @@ def test_step_without_pytorch(tmp_path):
     assert figures["floor_ms"] == pytest.approx(floor)
 
 
+def test_priors_without_their_packages(tmp_path):
+    path = tmp_path / "figures.json"
+    flags = ["--image_size=32", "--classes=7", "--restarts=2", "--chunk=1", "--rounds=1"]
+    flags += ["--suite=priors", "--iterations=60", f"--json={path}"]
+    result = run(*flags, first=FEW_PRIORS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "photorealistic is left out: pip install --no-deps random-face" in result.stdout
+    rows = json.loads(path.read_text())["priors"]
+    assert list(rows) == ["pixels", "eigenfaces"]
+    pixels, eigenfaces = rows.values()
+    assert pixels["prior_ms"] is pixels["prior_floor_ratio"] is None
+    assert pixels["prior_share"] == 0
+    assert all(value > 0 for value in eigenfaces.values())
+    assert eigenfaces["mflop"] == pytest.approx(pixels["mflop"] + eigenfaces["prior_mflop"])
+    for figures in (pixels, eigenfaces):
+        assert figures["floor_ms"] == pytest.approx(figures["mflop"] / figures["peak_gflops"])
+
+
+def test_arithmetic_of_a_prior():
+    """A product with 60 + 24 * 24 - 1 images, and its gradient; little besides."""
+    faces = priors.synthetic_faces((32, 32, 1))
+    flops = priors.decode_flops(priors.PRIORS["eigenfaces"](faces))
+    assert flops == pytest.approx(2 * 2 * 635 * 32**2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["pixels", "components", "shapes"])
+def test_priors_take_synthetic_faces(name):
+    faces = priors.synthetic_faces((32, 24, 3))
+    space = priors.PRIORS[name](faces)
+    assert jax.eval_shape(space.decode, space.start(jax.random.key(0))).shape == (32, 24, 3)
+
+
 @pytest.mark.parametrize(
     ("channels", "first_layer"),
     [(1, 2 * 5 * 5 * 1 * 5 * 128 * 128), (3, 2 * 5 * 5 * 3 * 5 * 128 * 128)],
@@ -85,7 +126,7 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
         ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
         (
             "--suite=step,speed",
-            "--suite=step,speed: choose among step, train, peers, scale, memory",
+            "--suite=step,speed: choose among step, priors, train, peers, scale, memory",
         ),
     ],
 )

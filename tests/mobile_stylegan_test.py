@@ -51,6 +51,27 @@ def test_features_of_every_layer_lead_to_the_next(tiny):
         assert found.shape == (8 << last, 8 << last, mobile_stylegan.width(network, last))
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (3, 10), (10, 2)])
+def test_a_window_becomes_its_part_of_the_image(tiny, corner):
+    """But for a margin of two places, where it does not end with the image."""
+    network, last, size = tiny[0], 0, 6
+    features = mobile_stylegan.features(network, STYLE, last)
+    row, column = start = np.minimum(corner, 8 - size)
+    part = features[row : row + size, column : column + size]
+    found = mobile_stylegan.window(network, STYLE, part, last, start)
+    whole = mobile_stylegan.image(network, STYLE)
+    factor = network.side // 8
+    assert found.shape == (size * factor, size * factor, 3)
+    inner = tuple(
+        slice(0 if first == 0 else 2, size if first + size == 8 else size - 2) for first in start
+    )
+    places = np.zeros((size, size), bool)
+    places[inner] = True
+    kept = np.kron(places, np.ones((factor, factor))).astype(bool)
+    rows, columns = (slice(factor * first, factor * (first + size)) for first in start)
+    np.testing.assert_allclose(found[kept], whole[rows, columns][kept], atol=1e-5)
+
+
 def test_gradient_is_that_of_finite_differences(tiny):
     network = tiny[0]
     weights = np.random.default_rng(2).normal(size=(tiny_stylegan.SIDE, tiny_stylegan.SIDE, 3))

@@ -31,10 +31,10 @@ from mia_jax.recognizer.views import STILL
 from mia_jax.runtime import sharding
 from mia_jax.runtime.errors import UserError
 
-_CLASSES = flags.DEFINE_integer(
+CLASSES = flags.DEFINE_integer(
     "classes", 2041, "Registered identities; by default the paper's.", lower_bound=5
 )
-_RESTARTS = flags.DEFINE_integer("restarts", 100, "Restarts of one iteration.", lower_bound=1)
+RESTARTS = flags.DEFINE_integer("restarts", 100, "Restarts of one iteration.", lower_bound=1)
 CHUNK = flags.DEFINE_integer("chunk", 50, "Restarts that run side by side.", lower_bound=1)
 
 BATCH = 32
@@ -61,13 +61,25 @@ def paper_from_noise(shape: tuple[int, int, int], iterations: int) -> Attack:
     )
 
 
-def our_attacks(network: rivals.Network, people: int) -> list[Callable[[], Any]]:
-    """Prepares the paper's attack in two lengths: infomax loss, plain descent on the pixels."""
-    restarts, chunk = _RESTARTS.value, min(CHUNK.value, _RESTARTS.value)
+def two_lengths(
+    how: Callable[[int], Attack], params: Any, people: int = 1
+) -> list[Callable[[], Any]]:
+    """Prepares an attack on all devices in two lengths.
+
+    Args:
+      how: From a number of iterations to the attack.
+      params: The recognizer's weights.
+      people: How many the --restarts aim at, in turn.
+
+    Returns:
+      Runs the attack of `SHORT` iterations, and runs that of --iterations more.
+
+    Raises:
+      UserError: If --restarts is no multiple of --chunk.
+    """
+    restarts, chunk = RESTARTS.value, min(CHUNK.value, RESTARTS.value)
     if restarts % chunk:
         raise UserError(f"--restarts={restarts} is no multiple of --chunk={chunk}")
-    shape = (network.side, network.side, network.channels)
-    params = recognizer.init(jax.random.key(0), network.classes, shape)
     numbers = jnp.arange(restarts)
     cases = Case(numbers % people, restart_keys(jax.random.key(1), 0, numbers))
     count = math.gcd(restarts // chunk, jax.device_count())
@@ -76,16 +88,21 @@ def our_attacks(network: rivals.Network, people: int) -> list[Callable[[], Any]]
     place = jax.NamedSharding(mesh, jax.P(sharding.ITEMS))
     divided = jax.device_put(divided, place)
 
+    def item(shared: Any, chunks: Case) -> Clones:
+        return jax.lax.map(lambda chunk: invert(shared[0], chunk, shared[1]), chunks)
+
     def attack(iterations: int) -> Callable[[], Any]:
-        how = paper_from_noise(shape, iterations)
-
-        def item(shared: Any, chunks: Case) -> Clones:
-            return jax.lax.map(lambda chunk: invert(shared[0], chunk, shared[1]), chunks)
-
-        shared = sharding.replicate(mesh, (params, how))
+        shared = sharding.replicate(mesh, (params, how(iterations)))
         return functools.partial(sharding.item_by_item(mesh, item), shared, divided)
 
     return [attack(length) for length in (SHORT, SHORT + ITERATIONS.value)]
+
+
+def our_attacks(network: rivals.Network, people: int) -> list[Callable[[], Any]]:
+    """Prepares the paper's attack in two lengths: infomax loss, plain descent on the pixels."""
+    shape = (network.side, network.side, network.channels)
+    params = recognizer.init(jax.random.key(0), network.classes, shape)
+    return two_lengths(functools.partial(paper_from_noise, shape), params, people)
 
 
 def our_training(network: rivals.Network, settings: training.Settings) -> Sampler:
@@ -107,7 +124,7 @@ def our_training(network: rivals.Network, settings: training.Settings) -> Sample
     return each(run)
 
 
-def floor(flops: int) -> Sampler:
+def floor(flops: float) -> Sampler:
     """Returns what measures how long so much arithmetic takes in a large matrix product."""
     product = jax.jit(jnp.matmul)
     matrix = jax.random.normal(jax.random.key(0), (PRODUCT, PRODUCT))
@@ -118,8 +135,8 @@ def floor(flops: int) -> Sampler:
 def measure_step() -> dict[str, Any]:
     """Measures the attack."""
     results = {}
-    iterations, restarts = ITERATIONS.value, _RESTARTS.value
-    for name, network in models(_CLASSES.value).items():
+    iterations, restarts = ITERATIONS.value, RESTARTS.value
+    for name, network in models(CLASSES.value).items():
         flops = 2 * rivals.forward_flops(network) * restarts
         short, long = our_attacks(network, 1)
         first = milliseconds(short) / 1e3
@@ -144,7 +161,7 @@ def measure_train() -> dict[str, Any]:
     augmented = training.Settings(batch_size=BATCH)
     still = dataclasses.replace(augmented, augmentation=STILL)
     results = {}
-    for classes in (FEW_CLASSES, _CLASSES.value):
+    for classes in (FEW_CLASSES, CLASSES.value):
         for name, network in models(classes).items():
             samplers = {
                 "mia_jax": our_training(network, still),
@@ -166,10 +183,10 @@ def measure_train() -> dict[str, Any]:
 
 def measure_peers() -> dict[str, Any]:
     """Measures ART."""
-    *_, network = models(_CLASSES.value).values()
+    *_, network = models(CLASSES.value).values()
     samplers, ours = {}, {}
     for labels, people in (("one_label", 1), ("five_labels", 5)):
-        targets = np.arange(_RESTARTS.value) % people
+        targets = np.arange(RESTARTS.value) % people
         samplers[f"mia_jax_{labels}"] = difference(*our_attacks(network, people))
         for helped in (False, True):
             art = f"art_{labels}" + "_helped" * helped
