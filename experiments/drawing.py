@@ -38,7 +38,7 @@ def draw(
     result: Evaluation,
     people: Mapping[str, examination.Examined],
 ) -> dict[str, bytes]:
-    """Draws every figure of the report, of the most exposed people.
+    """Draws every figure of the report, of the most exposed people; portraits of the least too.
 
     Args:
       workdir: The work directory.
@@ -52,15 +52,12 @@ def draw(
     """
     lead = next(iter(result.judges.values()))
     shown = [n for n in result.people if lead.people[n].exposure_rank <= report.PORTRAYED]
-    drawn, traces, row, seeds, iterations = {}, {}, [], [], np.zeros(0)
+    drawn, traces, seeds, iterations = {}, {}, [], np.zeros(0)
     for name in shown:
         path = workdir.clones_of(name)
         clones = storage.map_array(path, "clones")
         photographs = experiment.photographs_of(loaded, name, roles.training[TARGET])
         seed_images = storage.map_array(path, "seed")
-        others = exhibits.of_others(workdir, name, tuple(result.people), len(clones))
-        picks = lead.people[name]
-        row.append(_portrait(name, people[name], picks, clones, seed_images, others, photographs))
         seen = people[name].clones.opinion
         drawn[f"clones_{list(result.people).index(name)}"] = portraits.clone_grid(
             photographs[0], clones[:GRID], seen.score[:GRID], seen.rank[:GRID], name
@@ -79,6 +76,9 @@ def draw(
             ceiling=judgement.ceiling.cmc,
         )
     drawn["seed"] = portraits.seed_figure(np.stack(seeds))
+    row = [
+        _portrait(workdir, loaded, roles, name, result, people[name]) for name in ends(lead.people)
+    ]
     drawn["best_clones"] = portraits.best_clones(row)
     histories = {role: _history(workdir, role) for role in result.recognizers}
     drawn["training_curves"] = curves.training_curves(histories)
@@ -86,16 +86,35 @@ def draw(
     return {name: primitives.png(figure) for name, figure in drawn.items()}
 
 
+def ends(people: Mapping[str, PersonFigures]) -> list[str]:
+    """Picks whom the portraits show, so that a good likeness never stands without a bad one.
+
+    Args:
+      people: What the first judge says of each person.
+
+    Returns:
+      The people from the most to the least exposed; of many, those at either end.
+    """
+    ordered = sorted(people, key=lambda name: people[name].exposure_rank)
+    end = report.END
+    return ordered if len(ordered) <= 2 * end else ordered[:end] + ordered[-end:]
+
+
 def _portrait(
+    workdir: WorkDirectory,
+    loaded: Faces,
+    roles: Protocol,
     name: str,
+    result: Evaluation,
     seen: examination.Examined,
-    picks: PersonFigures,
-    clones: np.ndarray,
-    seeds: np.ndarray,
-    others: np.ndarray,
-    photographs: np.ndarray,
 ) -> portraits.Portrait:
     """Puts a person beside the clones and the controls that were picked, each in the same way."""
+    lead = next(iter(result.judges.values()))
+    picks = lead.people[name]
+    photographs = experiment.photographs_of(loaded, name, roles.training[TARGET])
+    path = workdir.clones_of(name)
+    clones, seeds = storage.map_array(path, "clones"), storage.map_array(path, "seed")
+    others = exhibits.of_others(workdir, name, tuple(result.people), len(clones))
     best = picks.best.restart
     nearest = photographs[scores.nearest_photograph(np.asarray(clones[best]), photographs)]
     return portraits.Portrait(

@@ -28,6 +28,9 @@ from mia_jax.report import formats, game, sentences
 from mia_jax.report import study as observed
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
+END = (
+    3  # The portraits are of so many people at either end, where there are more than twice as many.
+)
 _PICTURES = ("seed", "best_clones", "training_curves", "loss_traces")
 
 
@@ -122,6 +125,7 @@ def render(
         lead=judges[0].judgement,
         people=judges[0].people,
         portrayed=judges[0].people[:PORTRAYED],
+        end=END,
         clones=evaluation.attack.restarts * len(evaluation.people),
         distances={
             name: _distances([each.people.get(name) for each in evaluation.judges.values()])
