@@ -164,10 +164,15 @@ class EndTest(parameterized.TestCase):
         self.assertEqual(int(found.asked.sum()), model.queries)
         np.testing.assert_array_less(0.75, found.clones.target_score)
 
-    def test_patience(self):
+    @parameterized.parameters(
+        # The first round is better than the start, the others are as the first.
+        (StoppingRule(patience=3), 4),
+        (StoppingRule(window=3), 4),
+    )
+    def test_no_progress(self, rule, rounds):
         stay = differences.central(optax.sgd(0.0), 0.01)
-        found = search(Model(), cases(), attack(40, stop=StoppingRule(patience=3)), stay, AMPLE)
-        np.testing.assert_array_equal(found.clones.iterations, [4, 4, 4])
+        found = search(Model(), cases(), attack(40, stop=rule), stay, AMPLE)
+        np.testing.assert_array_equal(found.clones.iterations, [rounds] * 3)
 
     def test_a_strategy_that_wants_nothing_ends(self):
         def ask(key, state):

@@ -13,7 +13,7 @@ from mia_jax.attack.inversion import Attack
 from mia_jax.attack.objectives import classification
 from mia_jax.attack.oracle import Budget, from_labels
 from mia_jax.attack.spaces import Space, identity, no_penalty
-from mia_jax.attack.strategies import boundary, differences, evolution, random_steps
+from mia_jax.attack.strategies import boundary, differences, evolution, mendelian, random_steps
 from mia_jax.attack.strategies.boundary import Repulsion
 from mia_jax.attack.strategies.strategy import Told, leading
 from mia_jax.runtime.errors import UserError
@@ -72,6 +72,17 @@ class MinimumTest(parameterized.TestCase):
         np.testing.assert_array_less(np.linalg.norm(last - BEST, axis=1), 2 * distance)
         self.assertGreater(np.abs(points[0] - points[1]).max(), 1e-6)
 
+    def test_the_mendelian_variant_finds_it(self):
+        attack = ATTACK._replace(iterations=1 + 4 * 15)
+        found = search(near_best, cases(), attack, mendelian.mendelian(12, 0.7), Budget(10_000))
+        points = points_of(np.asarray(found.clones.images))
+        np.testing.assert_array_less(np.linalg.norm(points - BEST, axis=1), 0.4)
+        np.testing.assert_array_less(found.asked, 2 + 12 + 15 * (2 + 1 + 1 + 1) * 12 + 1)
+        codes = jnp.array([[1, 6], [2**mendelian.BITS - 1, 0]], jnp.uint32)
+        turned = mendelian._reverse(codes)
+        np.testing.assert_array_equal(turned, [[2**19, 2**18 + 2**17], [2**mendelian.BITS - 1, 0]])
+        np.testing.assert_array_equal(mendelian._reverse(turned), codes)
+
     def test_leading_numbers_only(self):
         strategy = leading(evolution.cma_es(8, 0.5), 2)
         found = search(near_best, cases(), ATTACK._replace(iterations=20), strategy, Budget(1000))
@@ -83,6 +94,8 @@ class MinimumTest(parameterized.TestCase):
 
     @parameterized.parameters(
         (lambda: evolution.cma_es(3), "population=3"),
+        (lambda: mendelian.mendelian(5), "population=5 must be even"),
+        (lambda: mendelian.mendelian(low=1, high=1), "high=1 above low=1"),
         (lambda: evolution.differential_evolution(deviation=0), "deviation=0"),
         (lambda: evolution.differential_evolution(weight=3), "weight=3"),
         (lambda: evolution.differential_evolution(crossover=-1), "crossover=-1"),

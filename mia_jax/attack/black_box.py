@@ -16,14 +16,13 @@ import numpy as np
 from mia_jax.attack import findings, rounds
 from mia_jax.attack.cases import Case
 from mia_jax.attack.check import from_confidences
-from mia_jax.attack.findings import Findings
-from mia_jax.attack.inversion import Attack, Clones, check_cases, check_targets
+from mia_jax.attack.findings import Findings, Looks
+from mia_jax.attack.inversion import Attack, Clones, StoppingRule, check_cases, check_targets
 from mia_jax.attack.oracle import Budget, Oracle, Predict, Unanswered
 from mia_jax.attack.strategies.strategy import Strategy, Told
 from mia_jax.runtime.errors import UserError
 
 
-@from_confidences
 def answered(confidences: jax.Array, images: jax.Array) -> jax.Array:
     """Stands in for the `apply_fn` of a recipe whose attack is for `search`.
 
@@ -37,8 +36,7 @@ def answered(confidences: jax.Array, images: jax.Array) -> jax.Array:
     Returns:
       `[n, classes]`: the logarithms.
     """
-    del images
-    return confidences
+    return from_confidences(lambda confidences, images: confidences)(confidences, images)
 
 
 class Searched(NamedTuple):
@@ -159,14 +157,24 @@ def _walk(
         known.last = np.asarray(last)
         known.trace[active, number] = looks.loss.min(1)[active]
         stale = np.where(known.best_loss < before, 0, stale + 1)
-        if attack.stop is not None and attack.stop.score is not None:
-            active &= looks.score.max(1) < attack.stop.score
-        if attack.stop is not None and attack.stop.patience is not None:
-            active &= stale < attack.stop.patience
+        if attack.stop is not None:
+            active &= ~_finished(attack.stop, looks, known.trace[:, : number + 1], stale)
     if restarts <= oracle.left:
         everyone = np.ones((restarts, 1), bool)
         looks = findings.look(oracle, known, cases, attack, known.last[:, None], everyone)
         known.last_loss, known.last_score = looks.loss[:, 0], looks.score[:, 0]
+
+
+def _finished(stop: StoppingRule, looks: Looks, trace: np.ndarray, stale: np.ndarray) -> np.ndarray:
+    """Says which restarts, `[restarts]`, meet a limit after the last round of the trace."""
+    finished = np.zeros(len(stale), bool)
+    if stop.score is not None:
+        finished |= looks.score.max(1) >= stop.score
+    if stop.patience is not None:
+        finished |= stale >= stop.patience
+    if stop.window is not None and trace.shape[1] > stop.window:
+        finished |= trace[:, -1] >= trace[:, -1 - stop.window : -1].max(1)
+    return finished
 
 
 def _check(cases: Case, attack: Attack) -> None:

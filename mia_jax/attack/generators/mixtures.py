@@ -1,7 +1,7 @@
 """Mixtures of the auxiliary faces themselves: a small space, for the choice of a seed.
 
-Any search of it is a search for a seed image: by a genetic algorithm, as the paper's section 6
-wants, with differential evolution for control (`strategies.evolution`).
+Any search of it is a search for a seed image: by a genetic algorithm or its Mendelian variant, as
+the paper's section 6 wants, with differential evolution for control (`strategies`).
 """
 
 import jax
