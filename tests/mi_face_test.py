@@ -17,10 +17,19 @@ def linear(weights, images):
     return images.reshape(len(images), -1) @ weights
 
 
-def by_hand(target, rate, alpha, beta, gamma, process=lambda image: image):
+def whole(image, number):
+    return image
+
+
+def fade(image, number):
+    """After ten steps nothing is left of the image, and the cost is what it was."""
+    return image * (1 - number / 10) * (number < 10)
+
+
+def by_hand(target, rate, alpha, beta, gamma, process=whole):
     """Algorithm 1 with NumPy: the costs, and the image of least cost."""
     image, images, costs = np.zeros(PIXELS), [], []
-    for _ in range(alpha + 1):
+    for number in range(1, alpha + 2):
         logits = image @ WEIGHTS
         confidences = np.exp(logits) / np.exp(logits).sum()
         costs.append(1 - confidences[target])
@@ -28,7 +37,7 @@ def by_hand(target, rate, alpha, beta, gamma, process=lambda image: image):
         if costs[-1] <= gamma or (len(costs) > beta and costs[-1] >= max(costs[-1 - beta : -1])):
             break
         slope = -confidences[target] * (np.eye(3)[target] - confidences)
-        image = process(np.clip(image - rate * WEIGHTS @ slope, 0, 1))
+        image = process(np.clip(image - rate * WEIGHTS @ slope, 0, 1), number)
     return np.array(costs), images[np.argmin(costs)].reshape(SHAPE)
 
 
@@ -39,15 +48,24 @@ def run(attack, target=1, **known):
 
 class MiFaceTest(parameterized.TestCase):
     @parameterized.named_parameters(
-        ("every_iteration", 0.5, 12, 100, 0.001),
-        ("low_enough", 0.5, 60, 100, 0.4),
-        ("no_lower_than_before", 0.5, 60, 3, 0.001),
+        ("every_iteration", 0.5, 12, 100, 0.001, whole, 13),
+        ("low_enough", 0.5, 60, 100, 0.4, whole, 5),
+        ("no_lower_than_before", 0.5, 60, 3, 0.001, fade, 6),
+        ("no_lower_than_long_before", 0.5, 60, 6, 0.001, fade, 8),
     )
-    def test_trace(self, rate, alpha, beta, gamma):
-        costs, best = by_hand(1, rate, alpha, beta, gamma)
-        found = run(
-            mi_face(linear, FACES, rate=rate, iterations=alpha, patience=beta, threshold=gamma)
+    def test_trace(self, rate, alpha, beta, gamma, process, length):
+        costs, best = by_hand(1, rate, alpha, beta, gamma, process)
+        attack = mi_face(
+            linear,
+            FACES,
+            rate=rate,
+            iterations=alpha,
+            patience=beta,
+            threshold=gamma,
+            process=lambda point, step: process(point, step.iteration),
         )
+        found = run(attack)
+        self.assertLen(costs, length)
         taken = min(len(costs), alpha)
         self.assertEqual(found.iterations, taken)
         np.testing.assert_allclose(found.loss_trace[:taken], costs[:taken], rtol=1e-4)
@@ -65,7 +83,7 @@ class MiFaceTest(parameterized.TestCase):
         attack = mi_face(
             linear, FACES, rate=0.5, iterations=5, process=lambda point, step: 0.5 * point
         )
-        costs, _ = by_hand(1, 0.5, 5, 100, 0.01, lambda image: 0.5 * image)
+        costs, _ = by_hand(1, 0.5, 5, 100, 0.01, lambda image, number: 0.5 * image)
         np.testing.assert_allclose(run(attack).loss_trace, costs[:5], rtol=1e-4)
         later = attack._replace(filter=filters.every(5, attack.filter))
         costs, _ = by_hand(1, 0.5, 4, 100, 0.01)

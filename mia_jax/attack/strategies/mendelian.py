@@ -159,7 +159,8 @@ def _inherit(key: jax.Array, state: _Garden) -> tuple[jax.Array, jax.Array]:
     rate = jax.random.uniform(rate_key, minval=0.94, maxval=0.99)
     copied = _some_bits(bit_key, state.plants.shape, rate)
     second = (state.heredity & copied) | (state.plants & ~copied)
-    return _one_each(second, state.heredity_loss < state.loss)
+    # One at least: a restart that wants nothing has finished.
+    return _one_each(second, (state.heredity_loss < state.loss).at[0].set(True))
 
 
 def _tell(state: _Garden, told: Told) -> _Garden:
@@ -214,10 +215,10 @@ def _some_numbers(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.uniform(key, shape) < jax.random.uniform(share_key, (shape[0], 1))
 
 
-def _some_bits(key: jax.Array, shape: tuple[int, ...], rate: jax.Array) -> jax.Array:
+def _some_bits(key: jax.Array, shape: tuple[int, int], rate: jax.Array) -> jax.Array:
     """Draws codes whose bits are each 1 with a probability."""
     bits = jax.random.uniform(key, (BITS, *shape)) < rate
-    weights = (2 ** jnp.arange(BITS, dtype=jnp.uint32)).reshape(-1, *[1] * len(shape))
+    weights = (jnp.uint32(1) << jnp.arange(BITS, dtype=jnp.uint32)).reshape(BITS, 1, 1)
     return jnp.sum(jnp.where(bits, weights, 0), 0, dtype=jnp.uint32)
 
 
