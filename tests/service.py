@@ -15,7 +15,7 @@ def app(recognize):
 
     @service.post("/confidences")
     def confidences():
-        images = np.load(io.BytesIO(flask.request.data))
+        images = np.load(io.BytesIO(flask.request.get_data()))
         return flask.jsonify(np.asarray(recognize(images)).tolist())
 
     return service
