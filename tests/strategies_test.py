@@ -50,7 +50,8 @@ def cases(restarts=2):
 
 class MinimumTest(parameterized.TestCase):
     @parameterized.named_parameters(
-        ("differences", differences.central(optax.adam(0.2), 0.05), 30, 2 * SIZE, 0.1),
+        # The best that was seen is a probe, 0.05 beside the point where the descent stands.
+        ("differences", differences.central(optax.sgd(0.2), 0.05), 20, 2 * SIZE, 0.06),
         ("cma_es", evolution.cma_es(12, 0.5), 30, 12, 0.1),
         ("differential", evolution.differential_evolution(16, 0.7, 0.6), 40, 16, 0.15),
         ("genetic", evolution.genetic(24, 0.2), 40, 24, 0.25),
@@ -73,24 +74,36 @@ class MinimumTest(parameterized.TestCase):
         self.assertGreater(np.abs(points[0] - points[1]).max(), 1e-6)
 
     def test_the_mendelian_variant_finds_it(self):
-        attack = ATTACK._replace(iterations=1 + 4 * 15)
-        found = search(near_best, cases(), attack, mendelian.mendelian(12, 0.7), Budget(10_000))
-        points = points_of(np.asarray(found.clones.images))
-        np.testing.assert_array_less(np.linalg.norm(points - BEST, axis=1), 0.4)
-        np.testing.assert_array_less(found.asked, 2 + 12 + 15 * (2 + 1 + 1 + 1) * 12 + 1)
+        attack = ATTACK._replace(iterations=1 + 4 * 40)
+        found = search(near_best, cases(6), attack, mendelian.mendelian(12, 0.7), Budget(20_000))
+        ends, starts = (
+            np.linalg.norm(points_of(np.asarray(images)) - BEST, axis=1)
+            for images in (found.clones.images, found.clones.seeds)
+        )
+        # One bit of a binary number is half of its range: a plant may stay behind such a cliff.
+        self.assertLess(np.median(ends), 0.2)
+        np.testing.assert_array_less(ends, starts / 2)
+        np.testing.assert_array_less(found.asked, 2 + 12 + 40 * (2 + 1 + 1 + 1) * 12 + 1)
         codes = jnp.array([[1, 6], [2**mendelian.BITS - 1, 0]], jnp.uint32)
         turned = mendelian._reverse(codes)
         np.testing.assert_array_equal(turned, [[2**19, 2**18 + 2**17], [2**mendelian.BITS - 1, 0]])
         np.testing.assert_array_equal(mendelian._reverse(turned), codes)
 
+    def test_a_rate_of_a_half_finds_the_minimum_of_a_square_at_once(self):
+        """Central differences of a square are exact, and the loss is |point - BEST|^2."""
+        strategy = differences.central(optax.sgd(0.5), 0.05)
+        found = search(near_best, cases(), ATTACK, strategy, Budget(100))
+        last = points_of(np.asarray(found.clones.last))
+        np.testing.assert_allclose(last, np.tile(BEST, (2, 1)), atol=2e-3)
+
     def test_leading_numbers_only(self):
-        strategy = leading(evolution.cma_es(8, 0.5), 2)
-        found = search(near_best, cases(), ATTACK._replace(iterations=20), strategy, Budget(1000))
+        strategy = leading(differences.central(optax.sgd(0.5), 0.05), 2)
+        found = search(near_best, cases(), ATTACK._replace(iterations=2), strategy, Budget(100))
         points, starts = (
-            points_of(np.asarray(images)) for images in (found.clones.images, found.clones.seeds)
+            points_of(np.asarray(images)) for images in (found.clones.last, found.clones.seeds)
         )
         np.testing.assert_allclose(points[:, 2:], starts[:, 2:], atol=1e-5)
-        np.testing.assert_allclose(points[:, :2], np.tile(BEST[:2], (2, 1)), atol=0.15)
+        np.testing.assert_allclose(points[:, :2], np.tile(BEST[:2], (2, 1)), atol=2e-3)
 
     @parameterized.parameters(
         (lambda: evolution.cma_es(3), "population=3"),
@@ -126,7 +139,8 @@ class MixturesTest(parameterized.TestCase):
 
         space = mixtures.space(faces, count=2)
         attack = ATTACK._replace(space=space, iterations=30)
-        found = search(predict, cases(), attack, evolution.genetic(16, 0.1), Budget(2000))
+        steps = random_steps.along_axes(16, optax.constant_schedule(0.1))
+        found = search(predict, cases(), attack, steps, Budget(2000))
         np.testing.assert_allclose(found.clones.best, np.stack([best, best]), atol=0.05)
         point = space.project(jnp.array([0.7, 0.7, -1.0]))
         np.testing.assert_allclose(point, [0.5, 0.5, 0], atol=1e-6)

@@ -140,7 +140,7 @@ def _walk(
     restarts = len(starts)
     active, stale = np.ones(restarts, bool), np.zeros(restarts, int)
     for number in range(attack.iterations):
-        candidates, asking = rounds.ask(cases, attack.space, strategy, states, number)
+        candidates, asking = rounds.ask(cases, attack.space, strategy, states, jnp.asarray(number))
         points, wanted = np.asarray(candidates.points), np.array(candidates.wanted)
         wanted &= active[:, None]
         active &= wanted.any(1)
@@ -197,7 +197,7 @@ def _check_budget(
     """Refuses a budget that holds no round."""
     restarts, draws = starts.shape[:2]
     states = rounds.begin(cases, strategy, jnp.asarray(starts[:, 0]))
-    round_ = int(rounds.ask(cases, attack.space, strategy, states, 0)[0].wanted.sum())
+    round_ = int(rounds.ask(cases, attack.space, strategy, states, jnp.asarray(0))[0].wanted.sum())
     needed = restarts * draws + round_ + restarts
     if needed > budget.queries:
         raise UserError(

@@ -78,14 +78,14 @@ def begin(cases: Case, strategy: Strategy, starts: jax.Array) -> State:
     Returns:
       The strategy's states, `[restarts, ...]` each.
     """
-    return jax.vmap(lambda case, start: strategy.init(jax.random.split(case.key)[1], start))(
-        cases, starts
-    )
+    return jax.vmap(
+        lambda case, start: _typed(strategy.init(jax.random.split(case.key)[1], start))
+    )(cases, starts)
 
 
 @equinox.filter_jit
 def ask(
-    cases: Case, space: Space, strategy: Strategy, states: State, number: jax.Array | int
+    cases: Case, space: Space, strategy: Strategy, states: State, number: jax.Array
 ) -> tuple[Candidates, State]:
     """Asks each restart for its candidates of a round.
 
@@ -94,7 +94,7 @@ def ask(
       space: The space, on which the candidates are projected.
       strategy: The strategy.
       states: `[restarts, ...]` each.
-      number: Of the round, from 0.
+      number: Of the round, from 0; an array, or each round would be compiled anew.
 
     Returns:
       The candidates and the states that are to be told, `[restarts, ...]` each.
@@ -104,7 +104,7 @@ def ask(
         key = jax.random.fold_in(jax.random.split(case.key)[1], number)
         candidates, state = strategy.ask(key, state)
         points = jax.vmap(lambda vector: _project(space, case, vector))(candidates.points)
-        return candidates._replace(points=points), state
+        return candidates._replace(points=points), _typed(state)
 
     return jax.vmap(one)(cases, states)
 
@@ -138,6 +138,7 @@ def tell(
         before, asking = states
         after = strategy.tell(asking, told)
         state = jax.tree.map(lambda new, old: jnp.where(active, new, old), after, before)
+        state = _typed(state)
         return state, _project(space, case, strategy.point(state))
 
     return jax.vmap(one)(cases, states, told, active)
@@ -146,3 +147,8 @@ def tell(
 def _project(space: Space, case: Case, vector: jax.Array) -> jax.Array:
     """Returns the nearest vector that the space allows."""
     return vector_of(space.project(point_of(space, case, vector)))
+
+
+def _typed(state: State) -> State:
+    """Gives every array a type of its own: of a weak one, the next round would be compiled anew."""
+    return jax.tree.map(lambda array: array.astype(array.dtype), state)
