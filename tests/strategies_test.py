@@ -34,6 +34,9 @@ SPACE = Space(start, decode, no_penalty, identity)
 ATTACK = Attack(SPACE, classification(answered, losses.infomax), None, 1)
 
 
+AT_ONCE = differences.central(optax.sgd(0.5), 0.05)
+
+
 def points_of(images):
     return 10 * (images.reshape(len(images), -1) - 0.5)
 
@@ -91,13 +94,12 @@ class MinimumTest(parameterized.TestCase):
 
     def test_a_rate_of_a_half_finds_the_minimum_of_a_square_at_once(self):
         """Central differences of a square are exact, and the loss is |point - BEST|^2."""
-        strategy = differences.central(optax.sgd(0.5), 0.05)
-        found = search(near_best, cases(), ATTACK, strategy, Budget(100))
+        found = search(near_best, cases(), ATTACK, AT_ONCE, Budget(100))
         last = points_of(np.asarray(found.clones.last))
         np.testing.assert_allclose(last, np.tile(BEST, (2, 1)), atol=2e-3)
 
     def test_leading_numbers_only(self):
-        strategy = leading(differences.central(optax.sgd(0.5), 0.05), 2)
+        strategy = leading(AT_ONCE, 2)
         found = search(near_best, cases(), ATTACK._replace(iterations=2), strategy, Budget(100))
         points, starts = (
             points_of(np.asarray(images)) for images in (found.clones.last, found.clones.seeds)

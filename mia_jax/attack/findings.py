@@ -10,7 +10,7 @@ import numpy as np
 
 from mia_jax.attack.cases import Case
 from mia_jax.attack.inversion import SCORES_OF_INTEREST, Attack, Clones
-from mia_jax.attack.objectives import Objective, clip_pixels
+from mia_jax.attack.objectives import Objective
 from mia_jax.attack.oracle import Oracle
 from mia_jax.attack.rounds import point_of
 from mia_jax.attack.spaces import Space
@@ -121,18 +121,18 @@ def look(
     for first in range(0, len(chosen), oracle.budget.batch):
         rows, columns = chosen[first : first + oracle.budget.batch].T
         count = len(rows)
-        # A power of two, so that few sizes are compiled.
-        size = 1 << (count - 1).bit_length()
-        own = jax.tree.map(lambda array, size=size, rows=rows: array[np.resize(rows, size)], cases)
-        vectors = jnp.asarray(points[np.resize(rows, size), np.resize(columns, size)])
-        images = _decode(attack.space, own, vectors)
-        answer = oracle.ask(np.clip(np.asarray(images[:count]), 0, 1))
-        answers = jnp.asarray(np.resize(answer, (size, answer.shape[1])))
-        told = _judge(attack.space, attack.objective, own, vectors, images, answers)
+        # A power of two and not less than 16, so that few sizes are compiled.
+        size = max(16, 1 << (count - 1).bit_length())
+        own = np.resize(rows, size)
+        vectors = points[own, np.resize(columns, size)]
+        images = np.asarray(_decode(attack.space, cases, own, vectors))
+        answer = oracle.ask(np.clip(images[:count], 0, 1))
+        answers = np.resize(answer, (size, answer.shape[1]))
+        told = _judge(attack.space, attack.objective, cases, own, vectors, images, answers)
         loss, score, leads = (np.asarray(array)[:count] for array in told)
         looks.loss[rows, columns], looks.score[rows, columns] = loss, score
         looks.leads[rows, columns] = leads
-        _write(findings, rows, np.asarray(vectors[:count]), loss, score)
+        _write(findings, rows, vectors[:count], loss, score)
     return looks
 
 
@@ -147,25 +147,27 @@ def clones(findings: Findings, cases: Case, space: Space) -> Clones:
     Returns:
       The clones; see `black_box.Searched` for what its fields mean here.
     """
+    rows = np.arange(len(findings.start))
     best, last, start = (
-        clip_pixels(_decode(space, cases, jnp.asarray(vectors)))
+        np.clip(np.asarray(_decode(space, cases, rows, vectors)), 0, 1)
         for vectors in (findings.best, findings.last, findings.start)
     )
     returned_best = ~(findings.last_loss <= findings.best_loss)
-    return Clones(
-        images=jnp.where(returned_best[:, None, None, None], best, last),
-        returned_best=jnp.asarray(returned_best),
+    found = Clones(
+        images=np.where(returned_best[:, None, None, None], best, last),
+        returned_best=returned_best,
         best=best,
         last=last,
-        best_loss=jnp.asarray(findings.best_loss),
-        last_loss=jnp.asarray(findings.last_loss),
-        target_score=jnp.where(returned_best, findings.best_score, findings.last_score),
+        best_loss=findings.best_loss,
+        last_loss=findings.last_loss,
+        target_score=np.where(returned_best, findings.best_score, findings.last_score),
         seeds=start,
-        loss_trace=jnp.asarray(findings.trace),
-        iterations=jnp.asarray(findings.rounds),
-        iterations_to_90=jnp.asarray(findings.reached[:, 0]),
-        iterations_to_99=jnp.asarray(findings.reached[:, 1]),
+        loss_trace=findings.trace,
+        iterations=findings.rounds,
+        iterations_to_90=findings.reached[:, 0],
+        iterations_to_99=findings.reached[:, 1],
     )
+    return jax.tree.map(jnp.asarray, found)
 
 
 def _write(
@@ -184,13 +186,14 @@ def _write(
 
 
 @equinox.filter_jit
-def _decode(space: Space, cases: Case, vectors: jax.Array) -> jax.Array:
-    """Makes the images of vectors, `[n, size]`, with what is known of them."""
+def _decode(space: Space, cases: Case, rows: jax.Array, vectors: jax.Array) -> jax.Array:
+    """Makes the images of vectors, `[n, size]`, of the cases in some rows."""
 
-    def one(case: Case, vector: jax.Array) -> jax.Array:
+    def one(row: jax.Array, vector: jax.Array) -> jax.Array:
+        case = jax.tree.map(lambda array: array[row], cases)
         return case.complete(space.decode(point_of(space, case, vector)))
 
-    return jax.vmap(one)(cases, vectors)
+    return jax.vmap(one)(rows, vectors)
 
 
 @equinox.filter_jit
@@ -198,6 +201,7 @@ def _judge(
     space: Space,
     objective: Objective,
     cases: Case,
+    rows: jax.Array,
     vectors: jax.Array,
     images: jax.Array,
     answers: jax.Array,
@@ -205,10 +209,11 @@ def _judge(
     """Computes each candidate's loss, the target's confidence, and whether it comes first."""
 
     def one(
-        case: Case, vector: jax.Array, image: jax.Array, answer: jax.Array
+        row: jax.Array, vector: jax.Array, image: jax.Array, answer: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        case = jax.tree.map(lambda array: array[row], cases)
         loss, _ = objective(answer[None], image, case, None)
         penalty = space.penalty(point_of(space, case, vector), image)
         return loss + penalty, answer[case.target], jnp.argmax(answer) == case.target
 
-    return jax.vmap(one)(cases, vectors, images, answers)
+    return jax.vmap(one)(rows, vectors, images, answers)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import equinox
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mia_jax.attack import filters, gradients
@@ -396,7 +397,7 @@ def check_targets(target: jax.Array, classes: int) -> None:
     Raises:
       UserError: If one is not among them.
     """
-    wrong = [int(number) for number in jnp.unique(target) if not 0 <= number < classes]
+    wrong = [int(number) for number in np.unique(np.asarray(target)) if not 0 <= number < classes]
     if wrong:
         raise UserError(
             f"target={wrong[0]} is not one of the model's {classes} classes: give 0 to "

@@ -205,7 +205,7 @@ def _best(low: float, high: float, state: _Garden) -> jax.Array:
 def _better(key: jax.Array, loss: jax.Array, least: float) -> jax.Array:
     """Marks a random share, at least so much, of the best in each row."""
     share = jnp.maximum(least, jax.random.uniform(key))
-    # Counted, since sorts take seconds to compile. Of equals, such as the unknown, none comes first.
+    # Counted, since sorts take seconds to compile. Equals share a rank.
     ranks = jnp.sum(loss[:, None] < loss[:, :, None], 2)
     return ranks < jnp.ceil(share * loss.shape[1])
 
