@@ -18,6 +18,7 @@ def mi_face(
     apply_fn: ApplyFn,
     auxiliary: Faces,
     *,
+    loss: losses.LossFn = losses.shortfall,
     rate: float = 0.1,
     iterations: int = 5000,
     patience: int = 100,
@@ -35,6 +36,7 @@ def mi_face(
     Args:
       apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
       auxiliary: `[n, height, width, channels]` in [0, 1]; the black image has its shape.
+      loss: The cost; the threshold is one of confidence whatever it is.
       rate: Lambda, above 0.
       iterations: Alpha, the most updates.
       patience: Beta: the attack ends when a cost is no lower than each of so many before it.
@@ -59,7 +61,7 @@ def mi_face(
         raise UserError(f"threshold={threshold} must be in [0, 1): it is a cost, 1 - confidence")
     return Attack(
         space=spaces.pixels(jnp.asarray(auxiliary), seed_image),
-        objective=classification(apply_fn, losses.shortfall),
+        objective=classification(apply_fn, loss),
         optimizer=optax.sgd(rate),
         iterations=iterations,
         filter=process,
