@@ -18,8 +18,17 @@ from jax.tree_util import Partial
 
 from experiments import recipe, strategies
 from experiments.experiment import Trained
-from mia_jax.attack import Attack, Clones, filters, invert, make_cases, objectives, students
-from mia_jax.attack.black_box import answered, search
+from mia_jax.attack import (
+    Attack,
+    Clones,
+    filters,
+    invert,
+    losses,
+    make_cases,
+    objectives,
+    students,
+)
+from mia_jax.attack.black_box import Searched, answered, search
 from mia_jax.attack.cases import Case
 from mia_jax.attack.extraction import ask
 from mia_jax.attack.generators import completion, eigenfaces
@@ -50,6 +59,8 @@ class Method:
       filter: In `strategies.FILTERS`, or None.
       filter_every: After each so many updates; None for the last only.
       feature_weight: Of the distance from features of the likeliest auxiliary faces.
+      seeding: In `seeding.SEEDERS`: how the seed of a descent over pixels is found; None for the
+        recipe's own.
     """
 
     recipe: recipe.Recipe
@@ -61,11 +72,14 @@ class Method:
     filter: str | None = None
     filter_every: int | None = None
     feature_weight: float = 0.0
+    seeding: str | None = None
 
     def described(self) -> dict[str, str | float | None]:
         """Returns what is not the recipe's, as plain values; nothing for the paper's scenario."""
         scenario = SCENARIOS[self.scenario]
         values = {name: getattr(self, name) for name in scenario.options}
+        if self.scenario == GRAY_BOX and not self.seeding:
+            del values["queries"]
         if self.scenario != GRAY_BOX:
             values["scenario"] = self.scenario
         return {name: value for name, value in values.items() if value not in (None, 0.0)}
@@ -105,26 +119,34 @@ class Known(NamedTuple):
 
 
 class Searching(NamedTuple):
-    """How a model is asked, instead of differentiated."""
+    """How a model is asked, instead of differentiated.
+
+    Attributes:
+      predict: The model.
+      how: Where to search, and what to descend; made of `black_box.answered`.
+      strategy: How.
+      queries: Of each person.
+    """
 
     predict: Predict
+    how: Attack
     strategy: Strategy
     queries: int
 
 
 class Prepared(NamedTuple):
-    """An attack that is ready for anybody.
+    """An attack that is ready for anybody: an `invert`, a `search`, or one after the other.
 
     Attributes:
-      params: Weights that are attacked: the target's, a copy's, or nothing where it is asked.
-      how: The attack on them.
+      params: Weights that are attacked: the target's or a copy's.
+      how: The attack on them; None where the model is only asked.
       known: What is known of people's images, or None.
-      searching: For `search`; None for `invert`.
+      searching: For a search, whose clones are where `how` starts; None for no search.
       queries: Asked already, once for everybody.
     """
 
     params: Any
-    how: Attack
+    how: Attack | None
     known: Known | None = None
     searching: Searching | None = None
     queries: int = 0
@@ -158,7 +180,7 @@ def gray_box(world: World, method: Method) -> Prepared:
             how.objective, architecture.features, references, method.feature_weight
         )
         how = how._replace(objective=objective)
-    return Prepared(params, how)
+    return Prepared(params, how, searching=_seeding(world, method))
 
 
 def white_box(world: World, method: Method) -> Prepared:
@@ -178,6 +200,7 @@ def white_box(world: World, method: Method) -> Prepared:
     if wanted["waves"]:
         basis = eigenfaces.with_waves(basis, wanted["waves"], wanted["wave_deviation"])
     fitted = completion.fit(basis, mask)
+    assert prepared.how is not None
     how = prepared.how._replace(space=completion.space(fitted, wanted["prior"]))
     start = Partial(completion.start, fitted, wanted["spread"])
     return prepared._replace(how=how, known=Known(photographs, mask, start))
@@ -229,7 +252,9 @@ def copied(
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    GRAY_BOX: Scenario("weights", gray_box, ("filter", "filter_every", "feature_weight"), {}),
+    GRAY_BOX: Scenario(
+        "weights", gray_box, ("filter", "filter_every", "feature_weight", "seeding", "queries"), {}
+    ),
     WHITE_BOX: Scenario(
         "weights; a photograph with the middle of the face hidden",
         white_box,
@@ -283,6 +308,14 @@ _OPTIONS: tuple[flags.FlagHolder, ...] = (
         "for all of them (default 10000).",
         1,
     ),
+    flags.DEFINE_enum(
+        "seeding",
+        None,
+        list(strategies.SEEDERS),
+        "How the seed of --recipe=paper is found, by confidences: the best of many draws of an "
+        "autoencoder, or mixtures of the auxiliary faces, searched in one of three ways. It takes "
+        "--queries of each person.",
+    ),
     flags.DEFINE_integer(
         "leading", None, "How many numbers of a face are searched by asking (default 60).", 1
     ),
@@ -325,6 +358,8 @@ def from_flags() -> Method:
             raise UserError(f"--{option} is only for --scenario={' or '.join(able)}")
     if "filter_every" in given and "filter" not in given:
         raise UserError("--filter_every has no effect without --filter")
+    if name == GRAY_BOX and "queries" in given and "seeding" not in given:
+        raise UserError("--queries has no effect on weights without --seeding")
     if name == "labels":
         given.setdefault("strategy", "boundary")
     return method(name, wanted, **given)
@@ -404,15 +439,24 @@ def attack_one(prepared: Prepared, key: jax.Array, target: int, numbers: jax.Arr
     Returns:
       The clones and their cost.
     """
-    cases = cases_of(key, jnp.asarray(target), numbers, prepared.known)
-    if prepared.searching is None:
-        clones = invert(prepared.params, cases, prepared.how)
-        return Made(clones, 0, int(clones.iterations.sum()))
-    how, ways = prepared.how, prepared.searching
+    cases, queries = cases_of(key, jnp.asarray(target), numbers, prepared.known), 0
+    if prepared.searching is not None:
+        found = _search(prepared.searching, cases)
+        queries = found.queries
+        if prepared.how is None:
+            return Made(found.clones, queries, 0)
+        cases = cases._replace(start=found.clones.images)
+    assert prepared.how is not None
+    clones = invert(prepared.params, cases, prepared.how)
+    return Made(clones, queries, int(clones.iterations.sum()))
+
+
+def _search(ways: Searching, cases: Case) -> Searched:
+    """Searches for as many rounds as the queries suffice for."""
     # No round asks for less than one image of each restart: so many are never reached.
-    how = how._replace(iterations=max(1, ways.queries // len(numbers)))
-    found = search(ways.predict, cases, how, ways.strategy, Budget(ways.queries))
-    return Made(found.clones, found.queries, 0)
+    rounds = max(1, ways.queries // len(cases.target))
+    how = ways.how._replace(iterations=min(ways.how.iterations, rounds))
+    return search(ways.predict, cases, how, ways.strategy, Budget(ways.queries))
 
 
 def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:
@@ -484,8 +528,24 @@ def _asked(world: World, method: Method, predict: Predict) -> Prepared:
     if method.recipe.precision != "float32":
         raise UserError("--precision is of weights: a model that is asked keeps its own")
     how = method.recipe.attack(answered, world.auxiliary)
+    how = how._replace(iterations=method.queries)
     strategy = leading(strategies.STRATEGIES[method.strategy](), method.leading)
-    return Prepared(None, how, searching=Searching(predict, strategy, method.queries))
+    return Prepared(None, None, searching=Searching(predict, how, strategy, method.queries))
+
+
+def _seeding(world: World, method: Method) -> Searching | None:
+    """Prepares the search for a seed image."""
+    if method.seeding is None:
+        return None
+    if method.recipe.name not in PIXELS:
+        raise UserError(
+            f"--seeding finds a seed image: give --recipe={' or '.join(PIXELS)}, not "
+            f"{method.recipe.name}"
+        )
+    seeder = strategies.SEEDERS[method.seeding]
+    objective = objectives.classification(answered, losses.infomax)
+    how = Attack(seeder.space(world.auxiliary), objective, None, method.queries)
+    return Searching(confidences_of(world), how, seeder.strategy(), method.queries)
 
 
 def _filtered(how: Attack, method: Method) -> Attack:

@@ -1,11 +1,16 @@
-"""The strategies, masks and filters that flags name: a dict of functions for each kind."""
+"""The strategies, filters and seeds that flags name: a dict of functions for each kind."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+import jax
+import numpy as np
 import optax
 
 from mia_jax.attack import image_filters
 from mia_jax.attack.filters import Filter
+from mia_jax.attack.generators import mixtures, vae
+from mia_jax.attack.spaces import Space
 from mia_jax.attack.strategies import boundary, differences, evolution, mendelian, random_steps
 from mia_jax.attack.strategies.strategy import Strategy
 
@@ -28,4 +33,34 @@ FILTERS: Mapping[str, Callable[[], Filter]] = {
     "open_close": image_filters.open_close,
     "mean_of_morphology": image_filters.mean_of_morphology,
     "lateral_inhibition": image_filters.lateral_inhibition,
+}
+
+
+class Seeder(NamedTuple):
+    """How a seed image is searched for.
+
+    Attributes:
+      space: From the auxiliary faces to where.
+      strategy: How.
+    """
+
+    space: Callable[[np.ndarray], Space]
+    strategy: Callable[[], Strategy]
+
+
+def _generator(auxiliary: np.ndarray) -> Space:
+    """Fits a small autoencoder: in place of the GAN, for which there are too few faces."""
+    fitted = vae.fit(jax.random.key(0), auxiliary, latents=32, steps=300)
+    return vae.space(fitted, auxiliary, spread=1.0)
+
+
+# Seeds of section 6, searched by confidences: a generator's draws (Khosravy et al. 2020 took a
+# GAN's), and mixtures of faces by a genetic algorithm, by its Mendelian variant and for control.
+SEEDERS: Mapping[str, Seeder] = {
+    "generator": Seeder(_generator, lambda: random_steps.anywhere(32)),
+    "genetic": Seeder(mixtures.space, lambda: evolution.genetic(32, 0.05)),
+    "mendelian": Seeder(mixtures.space, lambda: mendelian.mendelian(16, 0.05, 0.0, 1.0)),
+    "differential_evolution": Seeder(
+        mixtures.space, lambda: evolution.differential_evolution(32, 0.05, 0.6)
+    ),
 }

@@ -1,4 +1,4 @@
-"""Random steps along the axes of a space: eigenfaces, where those are its axes."""
+"""Random steps along the axes of a space, eigenfaces where those are its axes; random draws."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,6 +40,18 @@ def along_axes(batch: int = 64, rate: Callable[[jax.Array], jax.Array] = FALLING
     return Strategy(_init, Partial(_ask, batch, rate), _tell, _point)
 
 
+def anywhere(batch: int = 64) -> Strategy:
+    """Draws points again and again, and keeps the best: what a search has to beat.
+
+    Args:
+      batch: Draws of a round.
+
+    Returns:
+      The strategy, for spaces in which faces are standard normal.
+    """
+    return Strategy(_init, Partial(_draw, batch), _tell, _point)
+
+
 def _init(key: jax.Array, start: jax.Array) -> _Walk:
     """Stands at the start, of which nothing is known."""
     del key
@@ -54,6 +66,12 @@ def _ask(
     axes = jax.random.randint(axis_key, (batch,), 0, len(state.point))
     lengths = rate(state.round) * jax.random.normal(length_key, (batch,))
     points = state.point + lengths[:, None] * jax.nn.one_hot(axes, len(state.point))
+    return Candidates(points, jnp.ones(batch, bool)), state
+
+
+def _draw(batch: int, key: jax.Array, state: _Walk) -> tuple[Candidates, _Walk]:
+    """Draws standard normal points."""
+    points = jax.random.normal(key, (batch, len(state.point)))
     return Candidates(points, jnp.ones(batch, bool)), state
 
 
