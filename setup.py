@@ -16,6 +16,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
+    "scikit-learn>=1.5",
 ]
 PREPARE = ["tensorflow-cpu"]
 
