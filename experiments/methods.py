@@ -37,10 +37,14 @@ METHODS: Mapping[str, Method] = {
     "logit_and_features": _gray("best", {"loss": losses.logit}, feature_weight=1.0),
     "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=1.0),
     # Seeds of section 6, then the paper's descent over pixels.
-    "seed_of_generator": _gray("paper", seeding="generator"),  # A VAE in place of a GAN.
-    "seed_of_genetic": _gray("paper", seeding="genetic"),
-    "seed_of_mendelian": _gray("paper", seeding="mendelian"),  # From a description of the code.
-    "seed_of_evolution": _gray("paper", seeding="differential_evolution"),
+    "seed_of_generator": _gray(
+        "paper", seeding="generator", queries=2000
+    ),  # A VAE in place of a GAN.
+    "seed_of_genetic": _gray("paper", seeding="genetic", queries=2000),
+    "seed_of_mendelian": _gray(
+        "paper", seeding="mendelian", queries=2000
+    ),  # From a description of the code.
+    "seed_of_evolution": _gray("paper", seeding="differential_evolution", queries=2000),
     # Filters of section 6; the last two are stand-ins.
     "filter_median": _gray("paper", filter="median", filter_every=10),
     "filter_total_variation": _gray("paper", filter="total_variation", filter_every=10),
