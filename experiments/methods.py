@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.recipe import Recipe
 from experiments.scenarios import GRAY_BOX, WHITE_BOX, Method, method
-from mia_jax.attack import losses
+from mia_jax.attack import losses, seeds
 from mia_jax.runtime.errors import UserError
 
 
@@ -36,7 +36,8 @@ METHODS: Mapping[str, Method] = {
     "poincare": _gray("best", {"loss": losses.poincare}),
     "logit_and_features": _gray("best", {"loss": losses.logit}, feature_weight=1.0),
     "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=1.0),
-    # Seeds of section 6, then the paper's descent over pixels.
+    # Seeds of section 6, then the paper's descent over pixels. A VAE is in the place of a GAN; the
+    # Mendelian variant is from a description of its code.
     "seed_of_generator": _gray(
         "paper", seeding="generator", queries=2000
     ),  # A VAE in place of a GAN.
@@ -57,6 +58,10 @@ METHODS: Mapping[str, Method] = {
     "genetic": _asked("confidences", strategy="genetic"),
     "mendelian": _asked("confidences", strategy="mendelian"),  # From a description of the code.
     "random_steps": _asked("confidences", strategy="random_steps"),  # From a description.
+    # GAMIN, from a description: no faces at all.
+    "gamin": method(
+        "confidences", Recipe("paper", {"seed_image": seeds.uniform_noise}), strategy="gamin"
+    ),
     # A copy first; queries are in all.
     "extraction": _asked("extraction"),
     "extraction_of_labels": _asked("extraction_of_labels"),  # LOKT in small.

@@ -519,17 +519,21 @@ def labels_of(world: World) -> Predict:
 
 
 def _asked(world: World, method: Method, predict: Predict) -> Prepared:
-    """Prepares a search over the leading coordinates of a prior."""
-    if method.recipe.name in PIXELS:
+    """Prepares a search over the leading coordinates of a prior; GAMIN's, over pixels."""
+    without_faces = method.strategy == strategies.GAMIN
+    if without_faces and method.recipe.name != "paper":
+        raise UserError(f"--strategy={strategies.GAMIN} searches pixels: give --recipe=paper")
+    if not without_faces and method.recipe.name in PIXELS:
         raise UserError(
             f"--recipe={method.recipe.name} searches pixels, which are too many to ask for each: "
             f"with --scenario={method.scenario} give --recipe=best or another prior"
         )
     if method.recipe.precision != "float32":
         raise UserError("--precision is of weights: a model that is asked keeps its own")
-    how = method.recipe.attack(answered, world.auxiliary)
-    how = how._replace(iterations=method.queries)
-    strategy = leading(strategies.STRATEGIES[method.strategy](), method.leading)
+    how = method.recipe.attack(answered, world.auxiliary)._replace(iterations=method.queries)
+    strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
+    if not without_faces:
+        strategy = leading(strategy, method.leading)
     return Prepared(None, None, searching=Searching(predict, how, strategy, method.queries))
 
 

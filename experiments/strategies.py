@@ -11,20 +11,30 @@ from mia_jax.attack import image_filters
 from mia_jax.attack.filters import Filter
 from mia_jax.attack.generators import mixtures, vae
 from mia_jax.attack.spaces import Space
-from mia_jax.attack.strategies import boundary, differences, evolution, mendelian, random_steps
+from mia_jax.attack.strategies import (
+    boundary,
+    differences,
+    evolution,
+    gamin,
+    mendelian,
+    random_steps,
+)
 from mia_jax.attack.strategies.strategy import Strategy
 
-# For coordinates that are standard normal over faces, of which the leading ones are searched.
-STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
-    "differences": lambda: differences.central(optax.adam(0.1)),
-    "cma_es": lambda: evolution.cma_es(32, 0.5),
-    "differential_evolution": lambda: evolution.differential_evolution(32, 0.7, 0.6),
-    "genetic": lambda: evolution.genetic(32, 0.2),
-    "mendelian": lambda: mendelian.mendelian(16, 0.7),
-    "random_steps": lambda: random_steps.along_axes(
+# From an image's shape. For coordinates that are standard normal over faces, of which the leading
+# ones are searched; `GAMIN` searches pixels.
+GAMIN = "gamin"
+STRATEGIES: Mapping[str, Callable[[tuple[int, ...]], Strategy]] = {
+    "differences": lambda _: differences.central(optax.adam(0.1)),
+    "cma_es": lambda _: evolution.cma_es(32, 0.5),
+    "differential_evolution": lambda _: evolution.differential_evolution(32, 0.7, 0.6),
+    "genetic": lambda _: evolution.genetic(32, 0.2),
+    "mendelian": lambda _: mendelian.mendelian(16, 0.7),
+    "random_steps": lambda _: random_steps.along_axes(
         64, optax.piecewise_constant_schedule(0.5, {50: 0.2})
     ),
-    "boundary": lambda: boundary.repulsion(),
+    "boundary": lambda _: boundary.repulsion(),
+    GAMIN: gamin.gamin,
 }
 FILTERS: Mapping[str, Callable[[], Filter]] = {
     "total_variation": image_filters.total_variation,

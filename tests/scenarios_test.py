@@ -128,6 +128,8 @@ class ScenariosTest(parameterized.TestCase):
         ("confidences", BEST, {"strategy": "boundary"}, "give --scenario=labels"),
         ("labels", BEST, {}, "--strategy=differences needs confidences"),
         ("confidences", Recipe("paper"), {}, "--recipe=paper searches pixels"),
+        ("confidences", BEST, {"strategy": "gamin"}, "--strategy=gamin searches pixels"),
+        ("gray_box", BEST, {"seeding": "genetic"}, "--seeding finds a seed image"),
         ("confidences", Recipe("best", precision="bfloat16"), {}, "--precision is of weights"),
         ("gray_box", BEST, {"filter": "median"}, "--filter is for pixels"),
         ("white_box", BEST, {"mask": "nowhere.png"}, "--mask=nowhere.png is no image file"),

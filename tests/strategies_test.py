@@ -6,14 +6,21 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import losses, make_cases
+from mia_jax.attack import losses, make_cases, seeds, spaces
 from mia_jax.attack.black_box import answered, search
 from mia_jax.attack.generators import mixtures
 from mia_jax.attack.inversion import Attack
 from mia_jax.attack.objectives import classification
 from mia_jax.attack.oracle import Budget, from_labels
 from mia_jax.attack.spaces import Space, identity, no_penalty
-from mia_jax.attack.strategies import boundary, differences, evolution, mendelian, random_steps
+from mia_jax.attack.strategies import (
+    boundary,
+    differences,
+    evolution,
+    gamin,
+    mendelian,
+    random_steps,
+)
 from mia_jax.attack.strategies.boundary import Repulsion
 from mia_jax.attack.strategies.strategy import Told, leading
 from mia_jax.runtime.errors import UserError
@@ -148,6 +155,24 @@ class MixturesTest(parameterized.TestCase):
         np.testing.assert_allclose(point, [0.5, 0.5, 0], atol=1e-6)
         np.testing.assert_allclose(space.decode(point), (faces[0] + faces[1]) / 2, rtol=1e-5)
         self.assertAlmostEqual(float(space.start(jax.random.key(0)).sum()), 1, places=5)
+
+
+class GaminTest(absltest.TestCase):
+    def test_the_generator_learns_what_the_model_likes(self):
+        """A model that likes bright images, learned from noise alone."""
+
+        def predict(images):
+            confidence = images.mean((1, 2, 3)) ** 4
+            return np.stack([1 - confidence, confidence], 1)
+
+        constants = gamin.Constants(batch=8, noise=4, hidden=16, coarse=4, rate=1e-2)
+        space = spaces.pixels(jnp.zeros((1, 8, 8, 1)), seeds.uniform_noise)
+        attack = ATTACK._replace(space=space, iterations=60)
+        strategy = gamin.gamin((8, 8, 1), constants)
+        found = search(predict, cases(), attack, strategy, Budget(5000))
+        self.assertEqual(found.queries, 2 * (1 + 60 * 16 + 1))
+        np.testing.assert_array_less(0.65, np.asarray(found.clones.last).mean((1, 2, 3)))
+        np.testing.assert_array_less(np.asarray(found.clones.seeds).mean((1, 2, 3)), 0.6)
 
 
 class BoundaryTest(parameterized.TestCase):
