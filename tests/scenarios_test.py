@@ -1,6 +1,8 @@
 """The scenarios on a linear recognizer, of which everything is known."""
 
 import functools
+import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +119,9 @@ class ScenariosTest(parameterized.TestCase):
         np.testing.assert_allclose(filtered[0, 5, 5, 0], around, rtol=1e-5)
 
     def test_a_mask_of_ones_own(self):
-        path = self.create_tempfile("mask.png").full_path
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        path = str(pathlib.Path(home.name) / "mask.png")
         Image.fromarray(np.uint8(255 * (np.arange(32) < 16))[None].repeat(32, 0)).save(path)
         mask = scenarios.mask_of(path, SHAPE)
         self.assertEqual(mask.shape, (16, 16, 1))
