@@ -25,6 +25,7 @@ from experiments import (
     experiment,
     identities,
     methods,
+    options,
     panel,
     provenance,
     recipe,
@@ -225,7 +226,7 @@ def main() -> None:
     check_flags()
     wanted = methods.chosen(_METHODS.value)
     if flags.FLAGS["queries"].present:
-        given = flags.FLAGS["queries"].value
+        given = options.value_of("queries")
         wanted = {n: dataclasses.replace(each, queries=given) for n, each in wanted.items()}
     workdir = experiment.work_directory()
     if jax.process_count() > 1:

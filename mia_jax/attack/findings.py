@@ -125,10 +125,11 @@ def look(
         size = max(16, 1 << (count - 1).bit_length())
         own = np.resize(rows, size)
         vectors = points[own, np.resize(columns, size)]
-        images = np.asarray(_decode(attack.space, cases, own, vectors))
+        images = np.asarray(_decode(attack.space, cases, jnp.asarray(own), jnp.asarray(vectors)))
         answer = oracle.ask(np.clip(images[:count], 0, 1))
         answers = np.resize(answer, (size, answer.shape[1]))
-        told = _judge(attack.space, attack.objective, cases, own, vectors, images, answers)
+        arrays = map(jnp.asarray, (own, vectors, images, answers))
+        told = _judge(attack.space, attack.objective, cases, *arrays)
         loss, score, leads = (np.asarray(array)[:count] for array in told)
         looks.loss[rows, columns], looks.score[rows, columns] = loss, score
         looks.leads[rows, columns] = leads
@@ -147,27 +148,27 @@ def clones(findings: Findings, cases: Case, space: Space) -> Clones:
     Returns:
       The clones; see `black_box.Searched` for what its fields mean here.
     """
-    rows = np.arange(len(findings.start))
+    rows = jnp.arange(len(findings.start))
     best, last, start = (
-        np.clip(np.asarray(_decode(space, cases, rows, vectors)), 0, 1)
+        np.clip(np.asarray(_decode(space, cases, rows, jnp.asarray(vectors))), 0, 1)
         for vectors in (findings.best, findings.last, findings.start)
     )
     returned_best = ~(findings.last_loss <= findings.best_loss)
-    found = Clones(
-        images=np.where(returned_best[:, None, None, None], best, last),
-        returned_best=returned_best,
-        best=best,
-        last=last,
-        best_loss=findings.best_loss,
-        last_loss=findings.last_loss,
-        target_score=np.where(returned_best, findings.best_score, findings.last_score),
-        seeds=start,
-        loss_trace=findings.trace,
-        iterations=findings.rounds,
-        iterations_to_90=findings.reached[:, 0],
-        iterations_to_99=findings.reached[:, 1],
-    )
-    return jax.tree.map(jnp.asarray, found)
+    fields = {
+        "images": np.where(returned_best[:, None, None, None], best, last),
+        "returned_best": returned_best,
+        "best": best,
+        "last": last,
+        "best_loss": findings.best_loss,
+        "last_loss": findings.last_loss,
+        "target_score": np.where(returned_best, findings.best_score, findings.last_score),
+        "seeds": start,
+        "loss_trace": findings.trace,
+        "iterations": findings.rounds,
+        "iterations_to_90": findings.reached[:, 0],
+        "iterations_to_99": findings.reached[:, 1],
+    }
+    return Clones(**{name: jnp.asarray(array) for name, array in fields.items()})
 
 
 def _write(

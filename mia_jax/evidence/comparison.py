@@ -7,6 +7,7 @@ that need no attack, side by side. `Comparison` is all that `comparison.json` ho
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.spatial.distance
 
@@ -175,7 +176,9 @@ def spread(judge: Judge, images: np.ndarray) -> float | None:
     """
     if len(images) < 2:
         return None
-    return float(np.mean(scipy.spatial.distance.pdist(np.asarray(judge.features(images)))))
+    return float(
+        np.mean(scipy.spatial.distance.pdist(np.asarray(judge.features(jnp.asarray(images)))))
+    )
 
 
 def error(images: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
@@ -205,13 +208,9 @@ def row(looks: Looks, attempt: Attempt | None, seed: int) -> Row:
     figures = {
         judge: calibration.figures([readings], seed) for judge, readings in looks.readings.items()
     }
+    costs = ("scenario", "needs", "queries", "shared_queries", "gradients", "seconds")
     return Row(
-        scenario=attempt and attempt.scenario,
-        needs=attempt and attempt.needs,
-        queries=attempt and attempt.queries,
-        shared_queries=attempt and attempt.shared_queries,
-        gradients=attempt and attempt.gradients,
-        seconds=attempt and attempt.seconds,
+        **{name: getattr(attempt, name, None) for name in costs},
         figures={judge: each for judge, each in figures.items() if each},
         diversity=_over_people(looks.diversity, seed),
         hidden_error=_over_people(looks.hidden_error, seed),

@@ -3,13 +3,13 @@
 import base64
 from collections.abc import Mapping, Sequence
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
 from mia_jax.evidence.comparison import Comparison, Row, winners
 from mia_jax.report import formats, primitives
 from mia_jax.report.calibration import measure
+from mia_jax.report.page import environment
 from mia_jax.report.primitives import INK, TYPE
 
 MOST = 8  # People in the strip.
@@ -44,11 +44,8 @@ def _cells(found: Comparison, name: str, row: Row) -> list[str]:
     cells = [name, row.needs or ""]
     for judge in found.judges:
         each = row.figures.get(judge)
-        cells += [
-            measure(each and each.rank1),
-            measure(each and each.median_rank, 1),
-            measure(each and each.set_rank1),
-        ]
+        said = (each.rank1, each.median_rank, each.set_rank1) if each else (None, None, None)
+        cells += [measure(one, digits) for one, digits in zip(said, (2, 1, 2), strict=True)]
     detector = next((each.found for each in row.figures.values() if each.found), None)
     queries = ""
     if row.queries is not None and row.shared_queries is not None:
@@ -147,19 +144,16 @@ def page(found: Comparison, picture: bytes) -> str:
     Returns:
       HTML.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mia_jax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html").render(
-        found=found,
-        sentences=sentences(found),
-        heads=_heads(header(found)),
-        rows=rows(found),
-        picture="data:image/png;base64," + base64.b64encode(picture).decode(),
+    return (
+        environment()
+        .get_template("comparison.html")
+        .render(
+            found=found,
+            sentences=sentences(found),
+            heads=_heads(header(found)),
+            rows=rows(found),
+            picture="data:image/png;base64," + base64.b64encode(picture).decode(),
+        )
     )
 
 

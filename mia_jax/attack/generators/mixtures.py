@@ -6,6 +6,7 @@ the paper's section 6 wants, with differential evolution for control (`strategie
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.tree_util import Partial
 
@@ -13,7 +14,7 @@ from mia_jax.attack import spaces
 from mia_jax.attack.spaces import Space
 
 
-def space(auxiliary: jax.Array, count: int = 8) -> Space:
+def space(auxiliary: jax.Array | np.ndarray, count: int = 8) -> Space:
     """Searches the weights of a mixture.
 
     Args:

@@ -216,7 +216,7 @@ def _some_numbers(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.uniform(key, shape) < jax.random.uniform(share_key, (shape[0], 1))
 
 
-def _some_bits(key: jax.Array, shape: tuple[int, int], rate: jax.Array) -> jax.Array:
+def _some_bits(key: jax.Array, shape: tuple[int, ...], rate: jax.Array) -> jax.Array:
     """Draws codes whose bits are each 1 with a probability."""
     bits = jax.random.uniform(key, (BITS, *shape)) < rate
     weights = (jnp.uint32(1) << jnp.arange(BITS, dtype=jnp.uint32)).reshape(BITS, 1, 1)
