@@ -109,7 +109,8 @@ class ScenariosTest(parameterized.TestCase):
         known = np.broadcast_to(np.asarray(prepare(WORLD, wanted).known.mask), SHAPE)
         seeds = np.asarray(made.clones.seeds)[0]
         np.testing.assert_array_equal(seeds, np.where(known, PEOPLE[1], 0))
-        self.assertGreater(scores(made)[0], jax.nn.softmax(linear(WEIGHTS, seeds[None]))[0, 1])
+        # What is known of the image is confidence enough for its stopping rule.
+        np.testing.assert_array_equal(made.clones.iterations, [1, 1])
 
     def test_a_filter_ends_the_descent(self):
         paper = Recipe("paper", {"iterations": 3, "rate": 0.1})
