@@ -1,4 +1,8 @@
-"""Evolution strategies of the library evosax, for the search."""
+"""Evolution strategies of the library evosax, for the search.
+
+evosax computes when it is imported, before a program has said on which devices: it is imported
+where it is used.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from evosax.algorithms.distribution_based.cma_es import CMA_ES
-from evosax.algorithms.population_based.differential_evolution import DifferentialEvolution
-from evosax.algorithms.population_based.simple_ga import SimpleGA
 from jax.tree_util import Partial
 
 from mia_jax.attack.strategies.strategy import Candidates, State, Strategy, Told
@@ -100,23 +101,30 @@ def _check(population: int, deviation: float) -> None:
         raise UserError(f"deviation={deviation} must be above 0")
 
 
+def _cma(population: int, point: jax.Array) -> Any:
+    """Sets CMA-ES up for points of a size."""
+    from evosax.algorithms.distribution_based.cma_es import CMA_ES
+
+    return CMA_ES(population, point)
+
+
 def _init_cma(population: int, deviation: float, key: jax.Array, start: jax.Array) -> State:
     """Centers the Gaussian at the start."""
-    algorithm = CMA_ES(population, start)
+    algorithm = _cma(population, start)
     params = algorithm.default_params.replace(std_init=jnp.asarray(deviation))
     return algorithm.init(key, start, params)
 
 
 def _ask_cma(population: int, key: jax.Array, state: State) -> tuple[Candidates, State]:
     """Draws a population."""
-    algorithm = CMA_ES(population, state.mean)
+    algorithm = _cma(population, state.mean)
     points, state = algorithm.ask(key, state, algorithm.default_params)
     return Candidates(points, jnp.ones(population, bool)), state
 
 
 def _tell_cma(population: int, state: State, told: Told) -> State:
     """Adapts the Gaussian."""
-    algorithm = CMA_ES(population, state.mean)
+    algorithm = _cma(population, state.mean)
     key = jax.random.key(_UNUSED)
     return algorithm.tell(key, told.points, told.loss, state, algorithm.default_params)[0]
 
@@ -128,8 +136,10 @@ def _mean(state: State) -> jax.Array:
 
 def _differential(
     weight: float, crossover: float, population: int, point: jax.Array
-) -> tuple[DifferentialEvolution, State]:
+) -> tuple[Any, State]:
     """Sets differential evolution up for points of a size."""
+    from evosax.algorithms.population_based.differential_evolution import DifferentialEvolution
+
     algorithm = DifferentialEvolution(population, point)
     return algorithm, algorithm.default_params.replace(
         crossover_rate=crossover,
@@ -141,8 +151,10 @@ def _differential(
 
 def _genetic(
     deviation: float, crossover: float, population: int, point: jax.Array
-) -> tuple[SimpleGA, State]:
+) -> tuple[Any, State]:
     """Sets the genetic algorithm up for points of a size."""
+    from evosax.algorithms.population_based.simple_ga import SimpleGA
+
     algorithm = SimpleGA(population, point, optax.constant_schedule(deviation))
     return algorithm, algorithm.default_params.replace(crossover_rate=crossover)
 
