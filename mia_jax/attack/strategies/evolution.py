@@ -1,9 +1,11 @@
 """Evolution strategies of the library evosax, for the search.
 
-evosax computes when it is imported, before a program has said on which devices: it is imported
-where it is used.
+evosax computes when it is imported: too early for a program that has not yet said on which devices,
+and too late within a compilation. So it is imported when a strategy is made.
 """
 
+import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,11 @@ from jax.tree_util import Partial
 from mia_jax.attack.strategies.strategy import Candidates, State, Strategy, Told
 from mia_jax.runtime.errors import UserError
 
+_MODULES = (
+    "distribution_based.cma_es",
+    "population_based.differential_evolution",
+    "population_based.simple_ga",
+)
 _UNUSED = 0  # evosax passes a key to every algorithm's `tell`; these draw nothing there.
 
 # (population, a point) -> an algorithm for points of its size, and its parameters.
@@ -93,19 +100,25 @@ def genetic(population: int = 32, deviation: float = 0.1, crossover: float = 0.5
     return _of_population(Partial(_genetic, deviation, crossover), population, deviation)
 
 
+@functools.cache
+def _evosax(name: str) -> Any:
+    """Imports a module of evosax."""
+    return importlib.import_module(f"evosax.algorithms.{name}")
+
+
 def _check(population: int, deviation: float) -> None:
-    """Refuses what evosax would fail on."""
+    """Refuses what evosax would fail on, and imports it."""
     if population < 4:
         raise UserError(f"population={population} must be at least 4")
     if not deviation > 0:
         raise UserError(f"deviation={deviation} must be above 0")
+    for name in _MODULES:
+        _evosax(name)
 
 
 def _cma(population: int, point: jax.Array) -> Any:
     """Sets CMA-ES up for points of a size."""
-    from evosax.algorithms.distribution_based.cma_es import CMA_ES
-
-    return CMA_ES(population, point)
+    return _evosax("distribution_based.cma_es").CMA_ES(population, point)
 
 
 def _init_cma(population: int, deviation: float, key: jax.Array, start: jax.Array) -> State:
@@ -138,9 +151,8 @@ def _differential(
     weight: float, crossover: float, population: int, point: jax.Array
 ) -> tuple[Any, State]:
     """Sets differential evolution up for points of a size."""
-    from evosax.algorithms.population_based.differential_evolution import DifferentialEvolution
-
-    algorithm = DifferentialEvolution(population, point)
+    module = _evosax("population_based.differential_evolution")
+    algorithm = module.DifferentialEvolution(population, point)
     return algorithm, algorithm.default_params.replace(
         crossover_rate=crossover,
         differential_weight=weight,
@@ -153,9 +165,8 @@ def _genetic(
     deviation: float, crossover: float, population: int, point: jax.Array
 ) -> tuple[Any, State]:
     """Sets the genetic algorithm up for points of a size."""
-    from evosax.algorithms.population_based.simple_ga import SimpleGA
-
-    algorithm = SimpleGA(population, point, optax.constant_schedule(deviation))
+    module = _evosax("population_based.simple_ga")
+    algorithm = module.SimpleGA(population, point, optax.constant_schedule(deviation))
     return algorithm, algorithm.default_params.replace(crossover_rate=crossover)
 
 
