@@ -25,7 +25,7 @@ from mia_jax.attack.strategies.strategy import Strategy
 # ones are searched; `GAMIN` searches pixels.
 GAMIN = "gamin"
 STRATEGIES: Mapping[str, Callable[[tuple[int, ...]], Strategy]] = {
-    "differences": lambda _: differences.central(optax.adam(0.1)),
+    "differences": lambda _: differences.central(optax.adam(0.2)),
     "cma_es": lambda _: evolution.cma_es(32, 0.5),
     "differential_evolution": lambda _: evolution.differential_evolution(32, 0.7, 0.6),
     "genetic": lambda _: evolution.genetic(32, 0.2),

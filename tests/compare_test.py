@@ -1,5 +1,6 @@
 """Runs the comparison as a user does, on the real ORL faces made small: resumed, refused."""
 
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -9,7 +10,7 @@ from experiments import compare, methods
 from experiments.scenarios import SCENARIOS
 from mia_jax.evidence import comparison
 from mia_jax.evidence.comparison import Comparison
-from mia_jax.runtime import records
+from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 
 JUDGE = "tests.own_judge:embed"
@@ -43,6 +44,19 @@ def test_every_method_has_its_row_and_what_is_done_is_not_done_again(tmp_path):
     text = (home / "comparison.md").read_text()
     assert text.strip() in said.stdout
     assert "best clone" in (home / "comparison.html").read_text()
+
+    one = ("--scenario=confidences", "--recipe=best", "--queries=300", "--restarts=2")
+    asked = succeed("attack", f"--workdir={workdir}", cache, *one, "--identities=0:1")
+    assert "244 queries" in asked.stderr
+    (clones,) = (workdir / "clones").glob("*.npz")
+    name = clones.stem
+    (stored,) = home.glob("differences-*.npz")
+    # The method alone makes what it makes in the table.
+    np.testing.assert_allclose(
+        storage.map_array(clones, "clones"),
+        storage.map_array(stored, "clones")[found.people.index(name)],
+        atol=1e-4,
+    )
 
     before = {path: path.stat().st_mtime_ns for path in home.glob("*-*.*")}
     assert len(before) == 2 * 3
