@@ -6,6 +6,7 @@ QUIZ = ["krippendorff>=0.8", "starlette>=1.0", "uvicorn>=0.35"]
 JUDGE = ["dlib-bin==20.0.1.post1", "face_recognition_models==0.3.0"]
 TEST = [
     "axe-playwright-python>=0.1.8",
+    "flask>=3",
     "httpx>=0.28",
     "hypothesis>=6.100",
     "import-linter>=2.6",
@@ -15,6 +16,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
+    "scikit-learn>=1.5",
 ]
 PREPARE = ["tensorflow-cpu"]
 
@@ -34,7 +36,9 @@ setuptools.setup(
         "absl-py>=2.1",
         "array_record>=0.7",
         "cattrs>=24.1.3",
+        "dm-pix>=0.4.5",
         "equinox>=0.13",
+        "evosax>=0.3.2",
         "flax>=0.12",
         "grain>=0.2.12",
         "importlib_resources>=6.4",  # tensorflow-datasets imports it without requiring it

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import clones, console, experiment, identities, recipe
-from mia_jax.attack import Attack, Clones, check_model, invert, make_cases, seeds
+from experiments import clones, console, experiment, identities, recipe, scenarios
+from experiments.scenarios import Method, Prepared, World
+from mia_jax.attack import Clones, check_model, invert, seeds
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -27,7 +28,7 @@ from mia_jax.runtime import checkpoints, records, sharding, workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
-for _module in (experiment, recipe, identities):
+for _module in (experiment, recipe, scenarios, identities):
     flags.adopt_module_key_flags(_module)
 RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
@@ -49,23 +50,29 @@ AUXILIARY_LIMIT = flags.DEFINE_integer(
 
 
 def on_chunks(
-    mesh: jax.sharding.Mesh, params: Any, how: Attack, seed: int, chunk: int
+    mesh: jax.sharding.Mesh, prepared: Prepared, seed: int, chunk: int
 ) -> Callable[[Sequence[int], Sequence[int]], Clones]:
-    """Compiles the attack on a chunk of restarts for each device.
+    """Compiles the attack on a chunk of restarts for each device, or asks for one after the other.
 
     Args:
       mesh: The devices.
-      params: The target's weights.
-      how: The attack.
+      prepared: The attack, from `scenarios.prepare`.
       seed: The experiment's.
       chunk: Restarts that run side by side on a device.
 
     Returns:
       From the targeted classes and the numbers of the first restarts, one for each item of work
-      and at most as many as the mesh is wide, to `[width, chunk, ...]` clones.
+      and at most as many as the mesh is wide, to `[width, chunk, ...]` clones; where the model is
+      asked, the last item of a person may have fewer.
+
+    Raises:
+      UserError: If a model is to be asked from several devices.
     """
-    weights = sharding.place(mesh, params, placement.split_classes)
-    shared = (weights, *sharding.replicate(mesh, (how, jax.random.key(seed))))
+    if prepared.searching is not None:
+        return _by_asking(mesh, prepared, seed, chunk)
+    weights = sharding.place(mesh, prepared.params, placement.split_classes)
+    rest = (prepared.how, jax.random.key(seed), prepared.known)
+    shared = (weights, *sharding.replicate(mesh, rest))
     compiled = _chunks(mesh, chunk)
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
@@ -81,10 +88,35 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
     """Compiles the attack with so many restarts on each device."""
 
     def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
-        params, how, key = shared
-        return invert(params, make_cases(key, target, first + jnp.arange(restarts)), how)
+        params, how, key, known = shared
+        cases = scenarios.cases_of(key, target, first + jnp.arange(restarts), known)
+        return invert(params, cases, how)
 
     return sharding.item_by_item(mesh, chunk)
+
+
+def _by_asking(
+    mesh: jax.sharding.Mesh, prepared: Prepared, seed: int, chunk: int
+) -> Callable[[Sequence[int], Sequence[int]], Clones]:
+    """Asks for one person after the other; a chunk has its share of a person's queries."""
+    if sharding.width(mesh) > 1 or jax.process_count() > 1:
+        raise UserError("a model that may only be asked is attacked from one device of one process")
+    ways = prepared.searching
+    assert ways is not None
+
+    def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
+        restarts = min(chunk, RESTARTS.value - firsts[0])
+        share = ways._replace(queries=ways.queries * restarts // RESTARTS.value)
+        made = scenarios.attack_one(
+            prepared._replace(searching=share),
+            jax.random.key(seed),
+            targets[0],
+            firsts[0] + jnp.arange(restarts),
+        )
+        logging.info("%d queries", made.queries)
+        return jax.tree.map(lambda array: jnp.asarray(array)[None], made.clones)
+
+    return run
 
 
 def check(
@@ -107,7 +139,7 @@ def check(
         logging.warning("%s", warning)
 
 
-def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
+def attack(workdir: WorkDirectory, wanted: Method) -> None:
     """Attacks each identity, or goes on where an interrupted run stopped.
 
     Args:
@@ -126,8 +158,8 @@ def attack(workdir: WorkDirectory, wanted: recipe.Recipe) -> None:
 
 
 def fitting(
-    loaded: Faces, roles: Protocol, wanted: recipe.Recipe
-) -> Callable[[experiment.Trained, int], Attack]:
+    loaded: Faces, roles: Protocol, wanted: Method
+) -> Callable[[experiment.Trained, int], Prepared]:
     """Returns what fits the attack to unrelated faces: when it is needed first, and once.
 
     Args:
@@ -136,28 +168,52 @@ def fitting(
       wanted: How to attack.
 
     Returns:
-      From a target and a class of it, which are looked at before, to the attack, which fits all
-      targets of this architecture.
+      From a target and a class of it, which are looked at before, to the attack on it; its spaces
+      are fitted once for all targets.
     """
-    fitted: list[Attack] = []
+    fitted: list[Prepared] = []
 
-    def fit(attacked: experiment.Trained, target: int) -> Attack:
-        if not fitted:
-            auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-            check(wanted, attacked, auxiliary, target)
-            logging.info(
-                "With %d unrelated faces, --recipe=%s is %s",
-                len(auxiliary),
-                wanted.name,
-                ", ".join(f"{k}={v}" for k, v in wanted.described(len(auxiliary)).items()),
-            )
-            fitted.append(wanted.attack(attacked.architecture.logits, auxiliary))
+    def fit(attacked: experiment.Trained, target: int) -> Prepared:
+        if fitted:  # The game's: a recipe's spaces fit all targets of an architecture.
+            return fitted[0]._replace(params=attacked.params)
+        auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
+        check(wanted.recipe, attacked, auxiliary, target)
+        described = wanted.recipe.described(len(auxiliary)) | wanted.described()
+        logging.info(
+            "With %d unrelated faces, --recipe=%s is %s",
+            len(auxiliary),
+            wanted.recipe.name,
+            ", ".join(f"{k}={v}" for k, v in described.items()),
+        )
+        fitted.append(scenarios.prepare(world_of(loaded, roles, attacked, auxiliary), wanted))
         return fitted[0]
 
     return fit
 
 
-def facts_of(wanted: recipe.Recipe, plan: experiment.Plan) -> AttackFacts:
+def world_of(
+    loaded: Faces, roles: Protocol, attacked: experiment.Trained, auxiliary: np.ndarray
+) -> World:
+    """Says whom and what an attacker faces.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+      attacked: The target.
+      auxiliary: `[n, height, width, channels]` in [0, 1].
+
+    Returns:
+      The world; its photographs are each person's first test photograph.
+    """
+    classes = roles.classes[TARGET]
+
+    def photographs() -> np.ndarray:
+        return np.stack([experiment.photographs_of(loaded, n, roles.test)[0] for n in classes])
+
+    return World(attacked, auxiliary, len(classes), photographs, jax.random.key(roles.seed))
+
+
+def facts_of(wanted: Method, plan: experiment.Plan) -> AttackFacts:
     """Says how clones are made, as it is stored with them.
 
     Args:
@@ -171,13 +227,13 @@ def facts_of(wanted: recipe.Recipe, plan: experiment.Plan) -> AttackFacts:
     public = plan.faces.auxiliary_dir
     auxiliary = {"auxiliary": pathlib.Path(public).absolute().name} if public else {}
     count = min(experiment.auxiliary_count(plan), AUXILIARY_LIMIT.value)
-    arguments = wanted.arguments(count)
+    arguments = wanted.recipe.arguments(count)
     return AttackFacts(
-        name=wanted.name,
-        arguments=wanted.described(count) | auxiliary,
+        name=wanted.recipe.name,
+        arguments=wanted.recipe.described(count) | wanted.described() | auxiliary,
         restarts=RESTARTS.value,
         random_seed=plan.protocol.seed,
-        gradients_per_iteration=max(arguments["views_per_iteration"], 1),
+        gradients_per_iteration=max(arguments.get("views_per_iteration", 1), 1),
         iterations=arguments["iterations"],
     )
 
@@ -187,8 +243,8 @@ def make_clones(
     roles: Protocol,
     attacked: experiment.Trained,
     names: Sequence[str],
-    wanted: recipe.Recipe,
-    fit: Callable[[experiment.Trained, int], Attack],
+    wanted: Method,
+    fit: Callable[[experiment.Trained, int], Prepared],
 ) -> None:
     """Attacks people, or goes on where an interrupted run stopped.
 
@@ -212,8 +268,8 @@ def make_clones(
     missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
-        how = fit(attacked, classes.index(missing[0].identity))
-        run = on_chunks(mesh, attacked.params, how, roles.seed, _CHUNK.value)
+        prepared = fit(attacked, classes.index(missing[0].identity))
+        run = on_chunks(mesh, prepared, roles.seed, _CHUNK.value)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(names) * RESTARTS.value
@@ -244,8 +300,8 @@ def make_clones(
 
 
 def main() -> None:
-    """Attacks with the recipe that the flags ask for."""
-    wanted = recipe.from_flags()
+    """Attacks with the recipe, and in the scenario, that the flags ask for."""
+    wanted = scenarios.from_flags()
     attack(experiment.work_directory(), wanted)
 
 

@@ -21,6 +21,7 @@ from experiments import (
     plays,
     provenance,
     recipe,
+    scenarios,
     train,
     worlds,
 )
@@ -88,7 +89,7 @@ def make_worlds(
     loaded: Faces,
     plans: Mapping[int, Plan],
     asked: Sequence[str],
-    wanted: recipe.Recipe,
+    wanted: scenarios.Method,
     how: Mapping[str, Settings],
 ) -> None:
     """Trains and attacks all targets, or goes on where an interrupted run stopped.
@@ -159,9 +160,12 @@ def main() -> None:
     """Plays all games, judges them, and writes the report anew if there is one."""
     if flags.FLAGS["identities"].present:
         raise UserError("--identities is not for the game: --targeted says how many people play")
+    for name in ("scenario", "feature_weight"):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} is not for the game, which attacks many targets' weights")
     workdir = experiment.work_directory()
     games = WorkDirectory(workdir.worlds)
-    wanted, how = recipe.from_flags(), train.settings(games)
+    wanted, how = scenarios.from_flags(), train.settings(games)
     loaded, roles = experiment.open_experiment(games)
     asked, judges = numbers(roles), panel.from_flags(loaded, roles)
     stand_ins(roles)

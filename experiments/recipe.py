@@ -11,7 +11,7 @@ import optax
 from absl import flags
 
 from mia_jax import recognizer
-from mia_jax.attack import Attack, descents, losses, recipes, seeds
+from mia_jax.attack import Attack, descents, losses, mi_face, recipes, seeds
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime.errors import UserError
 
@@ -37,11 +37,16 @@ RECIPES = {
     "shapes": Family(recipes.of_shapes, lambda _: descents.FEW_FACES),
     "autoencoder": Family(recipes.of_autoencoder, lambda _: descents.FEW_FACES),
     "photographs": Family(recipes.of_photographs, lambda _: descents.GENERATED),
+    "mi_face": Family(mi_face.mi_face, lambda _: {"loss": losses.shortfall}),
 }
 LOSSES = {
     "least_squares": losses.least_squares,
     "infomax": losses.infomax,
     "max_margin": losses.max_margin,
+    "shortfall": losses.shortfall,
+    "top_margin": losses.top_margin,
+    "logit": losses.logit,
+    "poincare": losses.poincare,
 }
 OPTIMIZERS = {
     "gradient_descent": optax.sgd,
@@ -52,6 +57,7 @@ SEEDS = {
     "mean_of_subset": seeds.mean_of_subset,
     "noisy_mean": seeds.noisy_mean,
     "uniform_noise": seeds.uniform_noise,
+    "black": seeds.black,
 }
 PRECISIONS: dict[str, Callable[[ApplyFn], ApplyFn]] = {
     "float32": lambda apply_fn: apply_fn,
@@ -65,7 +71,8 @@ _RECIPE = flags.DEFINE_enum(
     "How to attack: as the paper does; with what works best for so many auxiliary faces; or over "
     "one prior of faces: eigenfaces, local components, shapes and textures (dlib's landmarks), an "
     "autoencoder trained on the auxiliary faces, or the photographs that the generator of the "
-    "package random-face makes. The other flags of this module change single arguments of it.",
+    "package random-face makes; or as MI-FACE did, from black. The other flags of this module "
+    "change single arguments of it.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -86,7 +93,7 @@ _SEED_IMAGE = flags.DEFINE_enum(
     None,
     list(SEEDS),
     "Where a restart starts: the mean of 256 unrelated faces, another subset for each restart; the "
-    "mean of all of them, with noise; or noise alone.",
+    "mean of all of them, with noise; noise alone; or black.",
 )
 _FUNCTIONS: tuple[tuple[flags.FlagHolder, Mapping[str, Callable[..., Any]]], ...] = (
     (flags.DEFINE_enum("loss", None, list(LOSSES), "What the attack descends."), LOSSES),
@@ -154,6 +161,10 @@ _VALUES = (
         "Iterations without a lower loss after which a restart ends early; by default never.",
         1,
     ),
+    flags.DEFINE_integer(
+        "patience", None, "Of MI-FACE: it ends at a cost no lower than each of so many before.", 1
+    ),
+    flags.DEFINE_float("threshold", None, "Of MI-FACE: the cost that is low enough.", 0.0, 1.0),
 )
 
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from absl import logging
 
-from experiments import attack, panel, provenance, victims
+from experiments import attack, panel, provenance, scenarios, victims
 from experiments.recipe import Recipe
+from experiments.scenarios import GRAY_BOX, Prepared
 from experiments.victims import Victim
-from mia_jax.attack import Attack
 from mia_jax.evidence import calibration
 from mia_jax.evidence.calibration import Reading, Trial
 from mia_jax.evidence.judges import Judge
@@ -45,9 +45,9 @@ def try_candidate(
       A trial for each victim; None if the candidate needs more faces, or a package.
     """
     trials: list[Trial] = []
-    fitted: tuple[np.ndarray, Attack] | None = None
+    fitted: tuple[np.ndarray, Prepared] | None = None
     for victim in cast:
-        facts = attack.facts_of(wanted, victim.plan)
+        facts = attack.facts_of(scenarios.method(GRAY_BOX, wanted), victim.plan)
         weights, by = checkpoints.digest(victim.attacked.params), digests_of(victim, asked)
         path = path_of(workdir, victim.name, name, facts, weights, by)
         if not path.exists():
@@ -63,13 +63,14 @@ def try_candidate(
     return trials
 
 
-def fit(name: str, wanted: Recipe, victim: Victim) -> Attack | None:
+def fit(name: str, wanted: Recipe, victim: Victim) -> Prepared | None:
     """Fits a candidate to a victim and its attacker's faces; says so and returns None if it cannot.
 
     What is returned fits all victims of this architecture and with these faces.
     """
     try:
-        return wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+        how = wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+        return Prepared(victim.attacked.params, how)
     except UserError as error:
         logging.warning("The candidate %s is left out: %s", name, error)
         return None
@@ -107,12 +108,12 @@ def path_of(
     return workdir.calibration / victim / "trials" / f"{name}-{digest}.json"
 
 
-def clone(victim: Victim, how: Attack) -> tuple[dict[str, np.ndarray], float]:
+def clone(victim: Victim, prepared: Prepared) -> tuple[dict[str, np.ndarray], float]:
     """Attacks everybody whom a victim knows.
 
     Args:
       victim: The victim.
-      how: The attack.
+      prepared: The attack, on whatever recognizer of this architecture.
 
     Returns:
       The clones of each person, `[restarts, height, width, channels]`, and the seconds that one
@@ -123,8 +124,8 @@ def clone(victim: Victim, how: Attack) -> tuple[dict[str, np.ndarray], float]:
     items = workload.divide(victim.people, restarts, restarts)
     mesh = sharding.make_mesh(items=len(items))
     width = sharding.width(mesh)
-    params, seed = victim.attacked.params, victim.plan.protocol.seed
-    run = attack.on_chunks(mesh, params, how, seed, restarts)
+    prepared = prepared._replace(params=victim.attacked.params)
+    run = attack.on_chunks(mesh, prepared, victim.plan.protocol.seed, restarts)
     clones, seconds = {}, []
     for group in workload.groups(items, width):
         started = time.perf_counter()

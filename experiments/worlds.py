@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from experiments import attack, experiment, recipe, train
+from experiments import attack, experiment, train
 from experiments.experiment import Plan, Trained
-from mia_jax.attack import Attack
+from experiments.scenarios import Method, Prepared
 from mia_jax.faces import Faces, make_protocol, worlds
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer.training import Settings
@@ -145,8 +145,8 @@ def make(
     photographs: str,
     person: str | None,
     how: Settings,
-    wanted: recipe.Recipe,
-    fit: Callable[[Trained, int], Attack],
+    wanted: Method,
+    fit: Callable[[Trained, int], Prepared],
 ) -> None:
     """Trains and attacks the target of one world; skips what is done.
 

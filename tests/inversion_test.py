@@ -506,7 +506,7 @@ class StoppingTest(parameterized.TestCase):
         np.testing.assert_array_equal(found.iterations, [3, 4] if rule else [15, 15])
 
     @parameterized.parameters(
-        ({}, "needs a score or a patience"),
+        ({}, "needs a score, a patience or a window"),
         ({"score": 0.0}, "score must be above 0 and at most 1, but is 0.0"),
         ({"score": 1.01}, "score must .* is 1.01"),
         ({"score": float("nan")}, "score must .* is nan"),

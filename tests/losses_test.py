@@ -12,6 +12,8 @@ from jax.test_util import check_grads
 from mia_jax.attack import losses
 
 ALL = (losses.least_squares, losses.infomax, losses.max_margin)
+TWO = functools.partial(losses.top_margin, count=2)
+SMOOTH = (*ALL, losses.shortfall, losses.top_margin, TWO, losses.logit, losses.poincare)
 LOGITS = (0.3, -1.2, 2.0, 0.9)
 
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
@@ -46,13 +48,33 @@ class LossesTest(parameterized.TestCase):
         (losses.max_margin, (1, 5, 3), 2, 5 - 3),  # in between,
         (losses.max_margin, (5, 5, 3), 0, 0),  # or level with another.
         (losses.max_margin, (-7, -9), 0, -2),
+        (losses.shortfall, (0, math.log(3)), 0, 0.75),
+        (losses.shortfall, (0, math.log(3)), 1, 0.25),
+        (losses.top_margin, (1, 5, 3), 0, (5 + 3) / 2 - 1),
+        (TWO, (1, 5, 3, 4), 1, (4 + 3) / 2 - 5),
+        (TWO, (-7, -9), 0, -2),
+        (losses.logit, (1, 5, 3), 1, -5),
+        # The scaled logits are (0.5, -0.25, 0.25), the pole (0.9999, 0, 0).
+        (
+            losses.poincare,
+            (2, -1, 1),
+            0,
+            math.acosh(1 + 2 * (0.4999**2 + 0.125) / ((1 - 0.375) * (1 - 0.9999**2))),
+        ),
+        # Scaled they are (0.5, 0.5), wherever they lie.
+        (
+            losses.poincare,
+            (7, 7),
+            1,
+            math.acosh(1 + 2 * (0.25 + 0.4999**2) / (0.5 * (1 - 0.9999**2))),
+        ),
     )
     def test_golden(self, loss, logits, target, expected):
         found = evaluate(loss, np.array(logits, np.float32), target)
         self.assertEqual(found.shape, ())
         np.testing.assert_allclose(found, expected, 1e-6, 1e-12)
 
-    @parameterized.parameters(*ALL)
+    @parameterized.parameters(*SMOOTH)
     def test_gradient(self, loss):
         with jax.enable_x64(True):
             targets, logits = jnp.arange(4), jnp.tile(jnp.array(LOGITS), (4, 1))
@@ -72,7 +94,7 @@ class LossesTest(parameterized.TestCase):
         for loss in (losses.infomax, losses.max_margin):
             np.testing.assert_allclose(gradient(loss, logits, target), [1, -1, 0])
 
-    @parameterized.parameters(*ALL)
+    @parameterized.parameters(*SMOOTH)
     def test_vmapped_and_jitted_is_each_on_its_own(self, loss):
         logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
         targets = np.array([0, 3, 1, 1, 2])

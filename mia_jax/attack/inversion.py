@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import equinox
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mia_jax.attack import filters, gradients
@@ -27,26 +28,32 @@ SCORES_OF_INTEREST = (0.9, 0.99)
 
 @dataclasses.dataclass(frozen=True)
 class StoppingRule:
-    """When a restart is finished before its last iteration: as soon as either limit is met.
+    """When a restart is finished before its last iteration: as soon as any limit is met.
 
     The iteration that meets a limit is completed, so each gradient that was paid for is used.
 
     Attributes:
       score: In (0, 1]: the target's confidence, averaged over an iteration's views, that is enough.
       patience: At least 1: how many iterations in a row may fail to lower the least loss.
+      window: At least 1: a loss no lower than each of so many before it is enough.
     """
 
     score: float | None = None
     patience: int | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        if self.score is None and self.patience is None:
-            raise UserError("a stopping rule needs a score or a patience, but both are None")
+        if self.score is None and self.patience is None and self.window is None:
+            raise UserError(
+                "a stopping rule needs a score, a patience or a window, but all are None"
+            )
         if self.score is not None and not 0 < self.score <= 1:
             raise UserError(f"score must be above 0 and at most 1, but is {self.score}")
         if self.patience is not None and not self.patience >= 1:
             raise UserError(f"patience must be at least 1 iteration, but is {self.patience}")
+        if self.window is not None and not self.window >= 1:
+            raise UserError(f"window must be at least 1 iteration, but is {self.window}")
 
 
 class Attack(NamedTuple):
@@ -301,6 +308,11 @@ def _descend(
             finished |= score >= stop.score
         if stop.patience is not None:
             finished |= stale >= stop.patience
+        if stop.window is not None:
+            before = progress.iterations - entries  # How many iterations ago; now, 0.
+            recent = (before > 0) & (before <= stop.window)
+            worst = jnp.max(jnp.where(recent, progress.trace, -jnp.inf))
+            finished |= (progress.iterations >= stop.window) & (loss >= worst)
         return _Progress(
             state=state,
             trace=jnp.where(entries == progress.iterations, loss, progress.trace),
@@ -324,6 +336,30 @@ def _descend(
 
 def _check(params: Any, cases: Case, attack: Attack) -> None:
     """Checks what can be known before anything is compiled."""
+    drawn, image = check_cases(cases, attack)
+    _check_optimizer(attack.optimizer, drawn)
+    target = cases.target
+    if isinstance(target, jax.core.Tracer):
+        return
+    one = jax.tree.map(lambda array: array[0], cases)
+    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
+    check_targets(target, confidences.shape[0])
+
+
+def check_cases(cases: Case, attack: Attack) -> tuple[Point, jax.ShapeDtypeStruct]:
+    """Refuses cases that do not fit each other or the attack's space.
+
+    Args:
+      cases: `[restarts, ...]` each.
+      attack: Where they are to search, and from how many draws.
+
+    Returns:
+      The shapes of one restart's point and image.
+
+    Raises:
+      UserError: If the cases do not speak of the same number of restarts, or know pixels of another
+        shape than the image; or if there is no draw.
+    """
     if attack.draws < 1:
         raise UserError(f"attack.draws={attack.draws} starts nowhere: give 1 or more")
     target, key, known, mask, start = cases
@@ -348,12 +384,20 @@ def _check(params: Any, cases: Case, attack: Attack) -> None:
                 f"cases.{name} must be [restarts, {', '.join(map(str, image.shape))}], but is "
                 f"[restarts, {', '.join(map(str, array.shape))}]"
             )
-    _check_optimizer(attack.optimizer, drawn)
-    if isinstance(target, jax.core.Tracer):
-        return
-    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
-    classes = confidences.shape[0]
-    wrong = [int(number) for number in jnp.unique(target) if not 0 <= number < classes]
+    return drawn, image
+
+
+def check_targets(target: jax.Array, classes: int) -> None:
+    """Refuses targets that a model does not have.
+
+    Args:
+      target: `[restarts]` integers.
+      classes: How many classes the model has.
+
+    Raises:
+      UserError: If one is not among them.
+    """
+    wrong = [int(number) for number in np.unique(np.asarray(target)) if not 0 <= number < classes]
     if wrong:
         raise UserError(
             f"target={wrong[0]} is not one of the model's {classes} classes: give 0 to "

@@ -44,6 +44,21 @@ def infomax(logits: jax.Array, target: jax.Array) -> jax.Array:
     return -jax.nn.log_softmax(logits)[target]
 
 
+def shortfall(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Computes by how much the target's confidence falls short of 1.
+
+    Args:
+      logits: `[classes]`.
+      target: The targeted class, an integer scalar.
+
+    Returns:
+      A scalar in [0, 1].
+
+    Source: the cost of MI-FACE, Fredrikson, Jha and Ristenpart 2015.
+    """
+    return 1 - jax.nn.softmax(logits)[target]
+
+
 def max_margin(
     logits: jax.Array, target: jax.Array, enough: float | jax.Array = jnp.inf
 ) -> jax.Array:
@@ -65,6 +80,65 @@ def max_margin(
     """
     others = jnp.where(jnp.arange(logits.shape[0]) == target, -jnp.inf, logits)
     return jnp.maximum(jnp.max(others) - logits[target], -enough)
+
+
+def top_margin(logits: jax.Array, target: jax.Array, count: int = 20) -> jax.Array:
+    """Computes how far the target's logit lies under the mean of the largest others.
+
+    Args:
+      logits: `[classes]`, at least two.
+      target: The targeted class, an integer scalar.
+      count: How many others count; all where there are fewer. With 1 it is `max_margin`.
+
+    Returns:
+      A scalar without bounds.
+
+    Source: Diff-MI, Li et al. 2024, "Model inversion attacks through target-specific conditional
+    diffusion models": the mean of 20.
+    """
+    others = jnp.where(jnp.arange(logits.shape[0]) == target, -jnp.inf, logits)
+    largest, _ = jax.lax.top_k(others, min(count, logits.shape[0] - 1))
+    return jnp.mean(largest) - logits[target]
+
+
+def logit(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Computes the negative logit of the target, whatever those of the others are.
+
+    Alone it has no floor: `objectives.with_features` keeps it near photographs.
+
+    Args:
+      logits: `[classes]`.
+      target: The targeted class, an integer scalar.
+
+    Returns:
+      A scalar without bounds.
+
+    Source: LOMMA, Nguyen et al. 2023, "Re-thinking model inversion attacks against deep neural
+    networks".
+    """
+    return -logits[target]
+
+
+def poincare(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Computes the hyperbolic distance between the scaled logits and the one-hot vector.
+
+    Args:
+      logits: `[classes]`, not all 0. They are divided by the sum of their absolute values.
+      target: The targeted class, an integer scalar.
+
+    Returns:
+      A scalar, not negative. The one-hot vector lies 1e-4 inside of the unit ball, where the
+      distance is finite.
+
+    Source: PPA, Struppek et al. 2022, "Plug & play attacks", after the loss of the authors' code.
+    """
+    scaled = logits / jnp.sum(jnp.abs(logits))
+    inside = 1e-4
+    pole = (1 - inside) * jax.nn.one_hot(target, logits.shape[0])
+    apart = jnp.sum((scaled - pole) ** 2)
+    # The pole's part is 1 minus its square, which float32 would round.
+    curvature = (1 - jnp.sum(scaled**2)) * inside * (2 - inside)
+    return jnp.arccosh(1 + 2 * apart / curvature)
 
 
 def total_variation(image: jax.Array) -> jax.Array:

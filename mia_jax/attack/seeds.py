@@ -60,3 +60,19 @@ def uniform_noise(key: jax.Array, auxiliary: jax.Array) -> jax.Array:
       `[height, width, channels]` in [0, 1].
     """
     return jax.random.uniform(key, auxiliary.shape[1:])
+
+
+def black(key: jax.Array, auxiliary: jax.Array) -> jax.Array:
+    """Leaves every pixel at 0, in every restart.
+
+    Args:
+      key: A typed `jax.random.key`; not looked at.
+      auxiliary: `[n, height, width, channels]`; only its shape is used.
+
+    Returns:
+      `[height, width, channels]`, zeros.
+
+    Source: where MI-FACE starts, Fredrikson, Jha and Ristenpart 2015.
+    """
+    del key
+    return jnp.zeros(auxiliary.shape[1:], auxiliary.dtype)

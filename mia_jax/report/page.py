@@ -119,46 +119,52 @@ def render(
     if missing:
         raise ValueError(f"pictures lacks {', '.join(sorted(missing))}; got {sorted(pictures)}.")
     judges = _judges(evaluation)
-    return _template().render(
-        evaluation=evaluation,
-        judges=judges,
-        lead=judges[0].judgement,
-        people=judges[0].people,
-        portrayed=judges[0].people[:PORTRAYED],
-        end=END,
-        clones=evaluation.attack.restarts * len(evaluation.people),
-        distances={
-            name: _distances([each.people.get(name) for each in evaluation.judges.values()])
-            for name in evaluation.people
-        },
-        mean_distances=_distances(list(evaluation.judges.values())),
-        seconds=seconds,
-        pictures={name: _data_uri(data) for name, data in pictures.items()},
-        summary=sentences.summary(evaluation, study),
-        headline=sentences.headline(evaluation),
-        recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
-        sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
-        dash=formats.DASH,
-        games=games,
-        game_sentences=game.sentences(games) if games else [],
-        readings=game.READINGS_IN_WORDS,
-        study=study,
-        study_sentences=observed.sentences(study) if study else [],
-        observers=observed.observers(study) if study else "",
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            evaluation=evaluation,
+            judges=judges,
+            lead=judges[0].judgement,
+            people=judges[0].people,
+            portrayed=judges[0].people[:PORTRAYED],
+            end=END,
+            clones=evaluation.attack.restarts * len(evaluation.people),
+            distances={
+                name: _distances([each.people.get(name) for each in evaluation.judges.values()])
+                for name in evaluation.people
+            },
+            mean_distances=_distances(list(evaluation.judges.values())),
+            seconds=seconds,
+            pictures={name: _data_uri(data) for name, data in pictures.items()},
+            summary=sentences.summary(evaluation, study),
+            headline=sentences.headline(evaluation),
+            recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
+            sharing={
+                judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges
+            },
+            dash=formats.DASH,
+            games=games,
+            game_sentences=game.sentences(games) if games else [],
+            readings=game.READINGS_IN_WORDS,
+            study=study,
+            study_sentences=observed.sentences(study) if study else [],
+            observers=observed.observers(study) if study else "",
+        )
     )
 
 
 @functools.cache
-def _template() -> jinja2.Template:
-    """Compile the page's template."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Set up the pages' templates: what comes from data is escaped, a missing value an error."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("mia_jax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": formats.count,
         "duration": formats.duration,
         "interval": formats.interval,
@@ -170,7 +176,7 @@ def _template() -> jinja2.Template:
         "position": formats.position,
         "setting": formats.setting,
     }
-    return environment.get_template("report.html")
+    return made
 
 
 def _distances(

@@ -13,6 +13,7 @@ evaluation.json, figures/, report.html
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
 calibration/                       shadow recognizers, and what candidates reach on them
+compare/                           methods on the same people: clones and figures of each, the table
 quiz/                              the study with observers, for its owner's eyes only:
   plan.json, pictures.npz            what observers are asked, made before the first answer
   secret, links.csv, admin_token     what links follow from, the links, the key to all answers
@@ -34,7 +35,7 @@ from mia_jax.runtime.errors import UserError
 
 # File systems take 255 bytes; what is added, such as -000000-000099.npz, must fit as well.
 _LONGEST_NAME = 200
-_TAKEN = ("clones", "figures", "game", "calibration", "quiz")
+_TAKEN = ("clones", "figures", "game", "calibration", "compare", "quiz")
 
 
 class WorkDirectory:
@@ -113,6 +114,11 @@ class WorkDirectory:
     def calibration(self) -> pathlib.Path:
         """Everything of the calibration: a directory for each victim, and the tables."""
         return self.root / "calibration"
+
+    @property
+    def comparison(self) -> pathlib.Path:
+        """Everything of the comparison of methods."""
+        return self.root / "compare"
 
     @property
     def quiz(self) -> pathlib.Path:

@@ -1,0 +1,282 @@
+"""Compares methods: the same recognizer, people, budget and judges, one row for each.
+
+For example: python -m experiments.compare --workdir=runs/orl --methods=paper,best,differences
+
+Each method is stored as soon as it is done: an interrupted run goes on with the next one. See
+`experiments/methods.py` for the methods, and docs/compare.md.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags, logging
+
+from experiments import (
+    attack,
+    console,
+    experiment,
+    identities,
+    methods,
+    options,
+    panel,
+    provenance,
+    recipe,
+    scenarios,
+)
+from experiments.scenarios import Method, World
+from mia_jax.attack.masks import outside
+from mia_jax.evidence import comparison
+from mia_jax.evidence.comparison import Attempt, Comparison, Looks
+from mia_jax.evidence.game import JudgeFacts
+from mia_jax.evidence.judges import Judge
+from mia_jax.faces import Faces
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.report import comparison as report
+from mia_jax.report import primitives
+from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+for _module in (experiment, identities, panel):
+    flags.adopt_module_key_flags(_module)
+for _name in ("restarts", "auxiliary_limit", "queries"):
+    flags.declare_key_flag(_name)
+_METHODS = flags.DEFINE_list(
+    "methods", [], "Names of experiments/methods.py with commas between them; by default all."
+)
+DEFAULTS = {"restarts": 2, "identities": "all"}  # Where no flag says otherwise.
+
+
+class Stage(NamedTuple):
+    """What every method is tried on, and by whom it is judged.
+
+    Attributes:
+      workdir: The work directory.
+      world: Whom and what an attacker faces.
+      names: The people who are attacked.
+      classes: The target's, in order.
+      judges: Who looks.
+      photographs: By person, real ones that trained the target.
+      truth: By person, the photograph that trained nothing, of which the white box knows a part.
+      ceiling: By person, all such photographs.
+    """
+
+    workdir: WorkDirectory
+    world: World
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    judges: Sequence[Judge]
+    photographs: Mapping[str, np.ndarray]
+    truth: Mapping[str, np.ndarray]
+    ceiling: Mapping[str, np.ndarray]
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """Eyes, nose and mouth, `[height, width, 1]` booleans."""
+        return ~np.asarray(outside(self.world.auxiliary.shape[1:]))
+
+    def look(self, images: Mapping[str, np.ndarray]) -> Looks:
+        """Shows images of everybody to all judges."""
+        return comparison.look(self.judges, images, self.photographs, self.truth, self.hidden)
+
+
+def check_flags() -> None:
+    """Refuses flags that have no effect here.
+
+    Raises:
+      UserError: If one was given.
+    """
+    for module in (recipe, scenarios):
+        for flag in flags.FLAGS.get_flags_for_module(module.__name__):
+            if flag.present and flag.name != "queries":
+                raise UserError(f"--{flag.name} has no effect here: --methods names whole methods")
+
+
+def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
+    """Gathers what every method is tried on.
+
+    Args:
+      workdir: The work directory, with all recognizers.
+      loaded: All faces.
+      roles: Who is who.
+
+    Returns:
+      The stage.
+
+    Raises:
+      UserError: If a judge does not work, or nobody is known to the first.
+    """
+    attacked = experiment.load_recognizer(workdir, TARGET)
+    asked = panel.from_flags(loaded, roles)
+    judges = panel.make_judges(workdir, loaded, roles, attacked.params, asked)
+    names = tuple(name for name in identities.chosen(roles) if name in judges[0].people)
+    if not names:
+        raise UserError(f"the judge {judges[0].name} knows none of the people to attack")
+    auxiliary = experiment.auxiliary_faces(loaded, roles, attack.AUXILIARY_LIMIT.value)
+    ceiling = {name: experiment.photographs_of(loaded, name, roles.test) for name in names}
+    return Stage(
+        workdir=workdir,
+        world=attack.world_of(loaded, roles, attacked, auxiliary),
+        names=names,
+        classes=tuple(roles.classes[TARGET]),
+        judges=judges,
+        photographs={
+            name: experiment.photographs_of(loaded, name, roles.training[TARGET]) for name in names
+        },
+        truth={name: images[0] for name, images in ceiling.items()},
+        ceiling=ceiling,
+    )
+
+
+def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
+    """Attacks everybody with a method, or finds what an earlier run stored.
+
+    Args:
+      stage: What it is tried on.
+      name: The method's.
+      wanted: The method.
+
+    Returns:
+      The path without its ending: `.json` holds the attempt, `.npz` clones and seeds.
+
+    Raises:
+      UserError: If the method cannot be tried here.
+    """
+    plan = records.read(stage.workdir.protocol, experiment.Plan)
+    facts = attack.facts_of(wanted, plan)
+    weights = checkpoints.digest(stage.world.attacked.params)
+    by = {judge.name: len(judge.people) for judge in stage.judges}
+    key = json.dumps([records.to_json(facts), weights, by, stage.names], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    path = stage.workdir.comparison / f"{name}-{digest}"
+    if path.with_suffix(".json").exists():
+        return path
+    started = time.perf_counter()
+    prepared = scenarios.prepare(stage.world, wanted)
+    numbers, made = jnp.arange(attack.RESTARTS.value), {}
+    with console.progress(len(stage.names), 0, name, "person") as bar:
+        for person in stage.names:
+            place = stage.classes.index(person)
+            made[person] = scenarios.attack_one(prepared, stage.world.key, place, numbers)
+            bar.update()
+    seconds = time.perf_counter() - started
+    images = {person: np.asarray(each.clones.images) for person, each in made.items()}
+    seeds = np.stack([np.asarray(each.clones.seeds) for each in made.values()])
+    storage.write_arrays(
+        path.with_suffix(".npz"), {"clones": np.stack([*images.values()]), "seeds": seeds}
+    )
+    attempt = Attempt(
+        attack=facts,
+        scenario=wanted.scenario,
+        needs=scenarios.SCENARIOS[wanted.scenario].needs,
+        weights=weights,
+        queries=float(np.mean([each.queries for each in made.values()])),
+        shared_queries=prepared.queries,
+        gradients=float(np.mean([each.gradients for each in made.values()])),
+        seconds=round(seconds, 2),
+        looks=stage.look(images),
+    )
+    records.write(path.with_suffix(".json"), attempt)
+    return path
+
+
+def nulls(stage: Stage, path: pathlib.Path) -> dict[str, Looks]:
+    """Looks at what is reached without attacking the person.
+
+    Args:
+      stage: The stage.
+      path: Of the method whose seeds, and whose clones of others, are looked at.
+
+    Returns:
+      By the name of the null row.
+    """
+    mean = stage.world.auxiliary.mean(0)
+    arrays = storage.read_arrays(path.with_suffix(".npz"))
+    others = np.roll(arrays["clones"], 1, axis=0)
+    known = {name: np.where(stage.hidden, mean, each)[None] for name, each in stage.truth.items()}
+    return {
+        comparison.MEAN_FACE: stage.look({name: mean[None] for name in stage.names}),
+        comparison.SEEDS: stage.look(dict(zip(stage.names, arrays["seeds"], strict=True))),
+        comparison.OTHERS: stage.look(dict(zip(stage.names, others, strict=True))),
+        comparison.KNOWN_PART: stage.look(known),
+    }
+
+
+def best_clones(stage: Stage, path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Picks the clone of each person that the first judge ranks best."""
+    attempt = records.read(path.with_suffix(".json"), Attempt)
+    readings = attempt.looks.readings[stage.judges[0].name]
+    clones = storage.read_arrays(path.with_suffix(".npz"), ["clones"])["clones"]
+    return {
+        name: each[int(np.argmin(readings[name].ranks))]
+        for name, each in zip(stage.names, clones, strict=True)
+    }
+
+
+def main() -> None:
+    """Tries all methods, and writes the table."""
+    check_flags()
+    wanted = methods.chosen(_METHODS.value)
+    if flags.FLAGS["queries"].present:
+        given = options.value_of("queries")
+        wanted = {n: dataclasses.replace(each, queries=given) for n, each in wanted.items()}
+    workdir = experiment.work_directory()
+    if jax.process_count() > 1:
+        raise UserError("the comparison is the work of one process: leave --distributed out")
+    experiment.need_protocol(workdir)
+    loaded, roles = experiment.open_experiment(workdir)
+    stage = set_stage(workdir, loaded, roles)
+    paths, left_out = {}, {}
+    for name, each in wanted.items():
+        try:
+            paths[name] = try_method(stage, name, each)
+        except UserError as error:
+            logging.warning("%s is left out: %s", name, error)
+            left_out[name] = str(error)
+    if not paths:
+        raise UserError(f"none of --methods={','.join(wanted)} can be tried here")
+    attempts = {n: records.read(path.with_suffix(".json"), Attempt) for n, path in paths.items()}
+    lead = "best" if "best" in paths else next(iter(paths))
+    found = Comparison(
+        people=stage.names,
+        restarts=attack.RESTARTS.value,
+        judges={
+            judge.name: JudgeFacts(len(judge.people), tuple(sorted(judge.shares)))
+            for judge in stage.judges
+        },
+        nulls={
+            name: comparison.row(looks, None, roles.seed)
+            for name, looks in nulls(stage, paths[lead]).items()
+        },
+        ceiling=comparison.row(stage.look(stage.ceiling), None, roles.seed),
+        rows={n: comparison.row(each.looks, each, roles.seed) for n, each in attempts.items()},
+        left_out=left_out,
+        device=jax.devices()[0].device_kind,
+        dataset=provenance.dataset_facts(workdir, loaded, roles),
+        provenance=provenance.provenance(),
+    )
+    strip = report.strip(
+        {name: images[0] for name, images in stage.photographs.items()},
+        {name: best_clones(stage, path) for name, path in paths.items()},
+    )
+    home, text = workdir.comparison, report.markdown(found)
+    records.write(home / "comparison.json", found)
+    storage.write_bytes(home / "comparison.md", text.encode())
+    page = report.page(found, primitives.png(strip))
+    storage.write_bytes(home / "comparison.html", page.encode())
+    print(text)
+    logging.info("The page: %s", home / "comparison.html")
+
+
+if __name__ == "__main__":
+    for _name, _value in DEFAULTS.items():
+        flags.FLAGS.set_default(_name, _value)
+    console.run(main)

@@ -1,0 +1,566 @@
+"""The scenarios: what an attacker has of the target, and how a method goes about it.
+
+Each is a function that prepares one of the two loops, `invert` or `search`. None of them but those
+of the weights calls anything of the target except `images -> confidences`.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from jax.tree_util import Partial
+
+from experiments import recipe, strategies
+from experiments.experiment import Trained
+from mia_jax.attack import (
+    Attack,
+    Clones,
+    filters,
+    invert,
+    losses,
+    make_cases,
+    objectives,
+    students,
+)
+from mia_jax.attack.black_box import Searched, answered, search
+from mia_jax.attack.cases import Case
+from mia_jax.attack.extraction import ask
+from mia_jax.attack.generators import completion, eigenfaces
+from mia_jax.attack.masks import outside
+from mia_jax.attack.oracle import Budget, Predict, from_labels
+from mia_jax.attack.strategies.strategy import Strategy, leading
+from mia_jax.faces.images import pixels, read_image
+from mia_jax.recognizer.architectures import CNN
+from mia_jax.recognizer.views import ViewRange
+from mia_jax.runtime.errors import UserError
+
+PARTS = "parts"
+PIXELS = ("paper", "mi_face")  # The recipes whose points are images.
+GRAY_BOX, WHITE_BOX = "gray_box", "white_box"
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One way to attack, in one scenario.
+
+    Attributes:
+      recipe: The recipe.
+      scenario: In `SCENARIOS`.
+      strategy: In `strategies.STRATEGIES`; for a model that may only be asked.
+      queries: Of each person; of all people together where a copy of the model is made.
+      leading: How many numbers of a point a strategy searches.
+      mask: `PARTS`, or an image file that is bright where pixels are known.
+      filter: In `strategies.FILTERS`, or None.
+      filter_every: After each so many updates; None for the last only.
+      feature_weight: Of the distance from features of the likeliest auxiliary faces.
+      seeding: In `seeding.SEEDERS`: how the seed of a descent over pixels is found; None for the
+        recipe's own.
+    """
+
+    recipe: recipe.Recipe
+    scenario: str = GRAY_BOX
+    strategy: str = "differences"
+    queries: int = 10_000
+    leading: int = 60
+    mask: str = PARTS
+    filter: str | None = None
+    filter_every: int | None = None
+    feature_weight: float = 0.0
+    seeding: str | None = None
+
+    def described(self) -> dict[str, str | float | None]:
+        """Returns what is not the recipe's, as plain values; nothing for the paper's scenario."""
+        scenario = SCENARIOS[self.scenario]
+        values = {name: getattr(self, name) for name in scenario.options}
+        if self.scenario == GRAY_BOX and not self.seeding:
+            del values["queries"]
+        if self.scenario != GRAY_BOX:
+            values["scenario"] = self.scenario
+        return {name: value for name, value in values.items() if value not in (None, 0.0)}
+
+
+class World(NamedTuple):
+    """Whom and what an attacker faces.
+
+    Attributes:
+      attacked: The target.
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
+      classes: How many people the target knows.
+      photographs: Returns a photograph of each class that trained nothing, `[classes, height,
+        width, channels]`: of which the white box knows a part.
+      key: A typed `jax.random.key`: the experiment's.
+    """
+
+    attacked: Trained
+    auxiliary: np.ndarray
+    classes: int
+    photographs: Callable[[], np.ndarray]
+    key: jax.Array
+
+
+class Known(NamedTuple):
+    """What is known of everybody's image.
+
+    Attributes:
+      photographs: `[classes, height, width, channels]` in [0, 1].
+      mask: `[height, width, 1]` booleans: where.
+      start: `(key, photograph) -> point`, or None for the space's own start.
+    """
+
+    photographs: jax.Array
+    mask: jax.Array
+    start: Callable[[jax.Array, jax.Array], Any] | None
+
+
+class Searching(NamedTuple):
+    """How a model is asked, instead of differentiated.
+
+    Attributes:
+      predict: The model.
+      how: Where to search, and what to descend; made of `black_box.answered`.
+      strategy: How.
+      queries: Of each person.
+    """
+
+    predict: Predict
+    how: Attack
+    strategy: Strategy
+    queries: int
+
+
+class Prepared(NamedTuple):
+    """An attack that is ready for anybody: an `invert`, a `search`, or one after the other.
+
+    Attributes:
+      params: Weights that are attacked: the target's or a copy's.
+      how: The attack on them; None where the model is only asked.
+      known: What is known of people's images, or None.
+      searching: For a search, whose clones are where `how` starts; None for no search.
+      queries: Asked already, once for everybody.
+    """
+
+    params: Any
+    how: Attack | None
+    known: Known | None = None
+    searching: Searching | None = None
+    queries: int = 0
+
+
+class Scenario(NamedTuple):
+    """What an attacker has.
+
+    Attributes:
+      needs: In words, besides unrelated faces and a class number.
+      prepare: `(world, method) -> prepared`.
+      options: The fields of `Method` that have a say in it.
+      recipe: What the recipes are asked for where no flag says otherwise.
+    """
+
+    needs: str
+    prepare: Callable[[World, Method], Prepared]
+    options: tuple[str, ...]
+    recipe: Mapping[str, Any]
+
+
+def gray_box(world: World, method: Method) -> Prepared:
+    """Descends on the target's weights: the paper's scenario."""
+    architecture, params = world.attacked.architecture, world.attacked.params
+    how = _filtered(method.recipe.attack(architecture.logits, world.auxiliary), method)
+    if method.feature_weight:
+        references = objectives.likely_features(
+            *(architecture.logits, architecture.features, params), jnp.asarray(world.auxiliary)
+        )
+        objective = objectives.with_features(
+            how.objective, architecture.features, references, method.feature_weight
+        )
+        how = how._replace(objective=objective)
+    return Prepared(params, how, searching=_seeding(world, method))
+
+
+def white_box(world: World, method: Method) -> Prepared:
+    """Descends on the weights, and knows a part of a photograph that trained nothing."""
+    photographs = jnp.asarray(world.photographs())
+    mask = mask_of(method.mask, photographs.shape[1:])
+    prepared = gray_box(world, method)
+    if method.recipe.name in PIXELS:
+        return prepared._replace(known=Known(photographs, mask, None))
+    if method.recipe.name not in ("best", "eigenfaces"):
+        raise UserError(
+            f"--recipe={method.recipe.name} cannot be told of known pixels: with "
+            f"--scenario={WHITE_BOX} give {', '.join(PIXELS)}, best or eigenfaces"
+        )
+    wanted = method.recipe.arguments(len(world.auxiliary))
+    basis = eigenfaces.fit(world.auxiliary, wanted["components"])
+    if wanted["waves"]:
+        basis = eigenfaces.with_waves(basis, wanted["waves"], wanted["wave_deviation"])
+    fitted = completion.fit(basis, mask)
+    assert prepared.how is not None
+    how = prepared.how._replace(space=completion.space(fitted, wanted["prior"]))
+    start = Partial(completion.start, fitted, wanted["spread"])
+    return prepared._replace(how=how, known=Known(photographs, mask, start))
+
+
+def asked_for_confidences(world: World, method: Method) -> Prepared:
+    """Searches by confidences."""
+    if method.strategy == "boundary":
+        raise UserError("--strategy=boundary needs labels only: give --scenario=labels")
+    return _asked(world, method, confidences_of(world))
+
+
+def asked_for_labels(world: World, method: Method) -> Prepared:
+    """Searches by labels."""
+    if method.strategy != "boundary":
+        raise UserError(
+            f"--strategy={method.strategy} needs confidences: with --scenario=labels give boundary"
+        )
+    return _asked(world, method, labels_of(world))
+
+
+def copied(
+    world: World, method: Method, of_labels: bool, draws: float = 1.5, steps: int = 800
+) -> Prepared:
+    """Asks once for everybody, trains a student on the answers, and descends on that.
+
+    The student is the paper's CNN, whatever the target is. The images that are asked about are the
+    auxiliary faces and draws of their eigenfaces.
+    """
+    predict = labels_of(world) if of_labels else confidences_of(world)
+    init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
+    count = max(0, method.queries - len(world.auxiliary))
+    space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
+    drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
+    images = np.concatenate([world.auxiliary, drawn])[: method.queries]
+    answers = ask(predict, images, Budget(method.queries))
+    shape = images.shape[1:]
+    copy = students.distill(
+        answers,
+        lambda key: CNN.init(key, world.classes, shape),
+        CNN.logits,
+        init_key,
+        lesson=students.of_labels if of_labels else students.of_confidences,
+        views=ViewRange(rotation=3, scale=0.03, shift=0.02),
+        steps=steps,
+    )
+    how = _filtered(method.recipe.attack(CNN.logits, world.auxiliary), method)
+    return Prepared(copy.params, how, queries=copy.queries)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    GRAY_BOX: Scenario(
+        "weights", gray_box, ("filter", "filter_every", "feature_weight", "seeding", "queries"), {}
+    ),
+    WHITE_BOX: Scenario(
+        "weights; a photograph with the middle of the face hidden",
+        white_box,
+        ("mask", "filter", "filter_every", "feature_weight"),
+        {},
+    ),
+    "confidences": Scenario(
+        "confidences", asked_for_confidences, ("strategy", "queries", "leading"), {"waves": 0}
+    ),
+    "labels": Scenario(
+        "labels",
+        asked_for_labels,
+        ("strategy", "queries", "leading"),
+        # All points of a class have one loss: a prior would return the one nearest the mean.
+        {"waves": 0, "prior": 0.0},
+    ),
+    "extraction": Scenario(
+        "confidences",
+        functools.partial(copied, of_labels=False),
+        ("queries", "leading", "filter", "filter_every"),
+        {},
+    ),
+    "extraction_of_labels": Scenario(
+        "labels",
+        functools.partial(copied, of_labels=True),
+        ("queries", "leading", "filter", "filter_every"),
+        {},
+    ),
+}
+_COPY = 3  # Folded into the experiment's key, for the student.
+
+_SCENARIO = flags.DEFINE_enum(
+    "scenario",
+    GRAY_BOX,
+    list(SCENARIOS),
+    "What the attacker has: the weights; the weights and a part of a photograph of each person; a "
+    "model that answers confidences, or labels; the same, of which a copy is made first.",
+)
+_OPTIONS: tuple[flags.FlagHolder, ...] = (
+    flags.DEFINE_enum(
+        "strategy",
+        None,
+        list(strategies.STRATEGIES),
+        "How a model that may only be asked is searched: by default differences, or boundary where "
+        "it answers labels.",
+    ),
+    flags.DEFINE_integer(
+        "queries",
+        None,
+        "How many images the model is shown: of each person, or with --scenario=extraction once "
+        "for all of them (default 10000).",
+        1,
+    ),
+    flags.DEFINE_enum(
+        "seeding",
+        None,
+        list(strategies.SEEDERS),
+        "How the seed of --recipe=paper is found, by confidences: the best of many draws of an "
+        "autoencoder, or mixtures of the auxiliary faces, searched in one of three ways. It takes "
+        "--queries of each person.",
+    ),
+    flags.DEFINE_integer(
+        "leading", None, "How many numbers of a face are searched by asking (default 60).", 1
+    ),
+    flags.DEFINE_string(
+        "mask",
+        None,
+        "With --scenario=white_box, what is known of the photograph: by default all but eyes, nose "
+        "and mouth (parts); or an image file that is bright where it is known.",
+    ),
+    flags.DEFINE_enum(
+        "filter",
+        None,
+        list(strategies.FILTERS),
+        "What is done to the pixels, with --recipe=paper or mi_face: after the last update, or "
+        "--filter_every.",
+    ),
+    flags.DEFINE_integer("filter_every", None, "Updates between two uses of --filter.", 1),
+    flags.DEFINE_float(
+        "feature_weight",
+        None,
+        "Weight of the distance from the features of the auxiliary faces that the target likes "
+        "most for the person (LOMMA, Diff-MI).",
+        0.0,
+    ),
+)
+
+
+def from_flags() -> Method:
+    """Returns the method that the flags ask for.
+
+    Raises:
+      UserError: If a flag has no effect.
+    """
+    name, wanted = _SCENARIO.value, recipe.from_flags()
+    scenario = SCENARIOS[name]
+    given = {flag.name: flag.value for flag in _OPTIONS if flag.value is not None}
+    for option in given:
+        if option not in scenario.options:
+            able = [other for other, one in SCENARIOS.items() if option in one.options]
+            raise UserError(f"--{option} is only for --scenario={' or '.join(able)}")
+    if "filter_every" in given and "filter" not in given:
+        raise UserError("--filter_every has no effect without --filter")
+    if name == GRAY_BOX and "queries" in given and "seeding" not in given:
+        raise UserError("--queries has no effect on weights without --seeding")
+    if name == "labels":
+        given.setdefault("strategy", "boundary")
+    return method(name, wanted, **given)
+
+
+def method(scenario: str, wanted: recipe.Recipe, **given: Any) -> Method:
+    """Completes a recipe by what its scenario asks of it.
+
+    Args:
+      scenario: In `SCENARIOS`.
+      wanted: The recipe; what it was given stays.
+      **given: Fields of `Method`.
+
+    Returns:
+      The method.
+    """
+    usual = wanted.arguments(0)
+    own = {name: v for name, v in SCENARIOS[scenario].recipe.items() if name in usual}
+    return Method(dataclasses.replace(wanted, given={**own, **wanted.given}), scenario, **given)
+
+
+def prepare(world: World, wanted: Method) -> Prepared:
+    """Makes a method ready to attack anybody.
+
+    Args:
+      world: Whom and what it faces.
+      wanted: The method.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If the method does not fit its scenario.
+    """
+    return SCENARIOS[wanted.scenario].prepare(world, wanted)
+
+
+def cases_of(key: jax.Array, target: jax.Array, numbers: jax.Array, known: Known | None) -> Case:
+    """Lists restarts that aim at one person, with what is known of the person.
+
+    Args:
+      key: The experiment's.
+      target: The class.
+      numbers: `[restarts]` integers.
+      known: Of everybody's images, or None.
+
+    Returns:
+      The cases.
+    """
+    if known is None:
+        return make_cases(key, target, numbers)
+    photograph = known.photographs[target]
+    cases = make_cases(key, target, numbers, photograph, known.mask)
+    if known.start is None:
+        return cases
+    begin = known.start
+    return cases._replace(start=jax.vmap(lambda key: begin(key, photograph))(cases.key))
+
+
+class Made(NamedTuple):
+    """Clones of one person, and what they cost: queries or gradients, of all restarts."""
+
+    clones: Clones
+    queries: int
+    gradients: int
+
+
+def attack_one(prepared: Prepared, key: jax.Array, target: int, numbers: jax.Array) -> Made:
+    """Attacks one person.
+
+    Args:
+      prepared: From `prepare`.
+      key: The experiment's.
+      target: The class.
+      numbers: `[restarts]` integers.
+
+    Returns:
+      The clones and their cost.
+    """
+    cases, queries = cases_of(key, jnp.asarray(target), numbers, prepared.known), 0
+    if prepared.searching is not None:
+        found = _search(prepared.searching, cases)
+        queries = found.queries
+        if prepared.how is None:
+            return Made(found.clones, queries, 0)
+        cases = cases._replace(start=found.clones.images)
+    assert prepared.how is not None
+    clones = invert(prepared.params, cases, prepared.how)
+    return Made(clones, queries, int(clones.iterations.sum()))
+
+
+def _search(ways: Searching, cases: Case) -> Searched:
+    """Searches for as many rounds as the queries suffice for."""
+    # No round asks for less than one image of each restart: so many are never reached.
+    rounds = max(1, ways.queries // len(cases.target))
+    how = ways.how._replace(iterations=min(ways.how.iterations, rounds))
+    return search(ways.predict, cases, how, ways.strategy, Budget(ways.queries))
+
+
+def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:
+    """Makes a mask: all but the parts of a face, or what an image file shows brightly.
+
+    Args:
+      name: `PARTS`, or a file.
+      image_shape: Height, width and channels.
+
+    Returns:
+      `[height, width, 1]` booleans: what is known.
+
+    Raises:
+      UserError: If the file cannot be read, or hides nothing.
+    """
+    if name == PARTS:
+        return outside(image_shape)
+    if not pathlib.Path(name).is_file():
+        raise UserError(f"--mask={name} is no image file: give {PARTS}, or a file")
+    picture = read_image(name).resize((image_shape[1], image_shape[0]))
+    mask = pixels(picture, 1) > 0.5
+    if mask.all():
+        raise UserError(f"--mask={name} hides nothing: it has to be dark where pixels are unknown")
+    return jnp.asarray(mask)
+
+
+def confidences_of(world: World) -> Predict:
+    """Hides the target behind a function: all that may be called is `images -> confidences`.
+
+    Args:
+      world: With the target.
+
+    Returns:
+      The function.
+    """
+    look = jax.jit(
+        lambda params, images: jax.nn.softmax(world.attacked.architecture.logits(params, images))
+    )
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        # Few sizes are compiled.
+        size = max(16, 1 << (len(images) - 1).bit_length())
+        padded = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
+        return np.asarray(look(world.attacked.params, padded))[: len(images)]
+
+    return predict
+
+
+def labels_of(world: World) -> Predict:
+    """Hides the target behind `images -> labels`.
+
+    Args:
+      world: With the target.
+
+    Returns:
+      The function, whose labels are written as confidences of 0 and 1.
+    """
+    predict = confidences_of(world)
+    return from_labels(lambda images: predict(images).argmax(1), world.classes)
+
+
+def _asked(world: World, method: Method, predict: Predict) -> Prepared:
+    """Prepares a search over the leading coordinates of a prior; GAMIN's, over pixels."""
+    without_faces = method.strategy == strategies.GAMIN
+    if without_faces and method.recipe.name != "paper":
+        raise UserError(f"--strategy={strategies.GAMIN} searches pixels: give --recipe=paper")
+    if not without_faces and method.recipe.name in PIXELS:
+        raise UserError(
+            f"--recipe={method.recipe.name} searches pixels, which are too many to ask for each: "
+            f"with --scenario={method.scenario} give --recipe=best or another prior"
+        )
+    if method.recipe.precision != "float32":
+        raise UserError("--precision is of weights: a model that is asked keeps its own")
+    how = method.recipe.attack(answered, world.auxiliary)._replace(iterations=method.queries)
+    strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
+    if not without_faces:
+        strategy = leading(strategy, method.leading)
+    return Prepared(None, None, searching=Searching(predict, how, strategy, method.queries))
+
+
+def _seeding(world: World, method: Method) -> Searching | None:
+    """Prepares the search for a seed image."""
+    if method.seeding is None:
+        return None
+    if method.recipe.name not in PIXELS:
+        raise UserError(
+            f"--seeding finds a seed image: give --recipe={' or '.join(PIXELS)}, not "
+            f"{method.recipe.name}"
+        )
+    seeder = strategies.SEEDERS[method.seeding]
+    objective = objectives.classification(answered, losses.infomax)
+    how = Attack(seeder.space(world.auxiliary), objective, None, method.queries)
+    return Searching(confidences_of(world), how, seeder.strategy(), method.queries)
+
+
+def _filtered(how: Attack, method: Method) -> Attack:
+    """Adds the filter of a method."""
+    if method.filter is None:
+        return how
+    if method.recipe.name not in PIXELS:
+        raise UserError(
+            f"--filter is for pixels: give --recipe={' or '.join(PIXELS)}, not {method.recipe.name}"
+        )
+    chosen = strategies.FILTERS[method.filter]()
+    if method.filter_every is None:
+        return how._replace(filter=filters.at_end(chosen))
+    return how._replace(filter=filters.every(method.filter_every, chosen))
