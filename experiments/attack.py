@@ -99,7 +99,7 @@ def check(
             len(auxiliary),
             seeds.SEED_IMAGES,
         )
-    model = recipe.PRECISIONS[wanted.precision](attacked.architecture.logits)
+    model = recipe.PRECISIONS[wanted.precision](attacked.logits)
     loss = wanted.arguments(len(auxiliary))["loss"]
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
@@ -151,7 +151,7 @@ def fitting(
                 wanted.name,
                 ", ".join(f"{k}={v}" for k, v in wanted.described(len(auxiliary)).items()),
             )
-            fitted.append(wanted.attack(attacked.architecture.logits, auxiliary))
+            fitted.append(wanted.attack(attacked.logits, auxiliary))
         return fitted[0]
 
     return fit

@@ -69,7 +69,7 @@ def fit(name: str, wanted: Recipe, victim: Victim) -> Attack | None:
     What is returned fits all victims of this architecture and with these faces.
     """
     try:
-        return wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+        return wanted.attack(victim.attacked.logits, victim.auxiliary)
     except UserError as error:
         logging.warning("The candidate %s is left out: %s", name, error)
         return None

@@ -1,4 +1,4 @@
-"""What the operations of an ONNX graph compute: a dictionary of functions, by the operations' names.
+"""What the operations of an ONNX graph compute: functions, by the names of the operations.
 
 Each function takes the node's attributes and the inputs, None for one left out, and returns the
 first output, or a tuple of all. Integers, such as shapes, stay numpy arrays while a function is
