@@ -101,8 +101,8 @@ def _check_attacked(roles: Protocol) -> None:
     for name in identities.chosen(roles):
         if name not in roles.test:
             raise UserError(
-                f"--identities names {name}, of whom --gallery_dir has no photographs: nobody could "
-                "say whether a clone is like them"
+                f"--identities names {name}, of whom --gallery_dir has no photographs: nobody "
+                "could say whether a clone is like them"
             )
 
 

@@ -1,4 +1,4 @@
-"""The model to audit, as the flags say: its file, how its pictures are prepared, what it returns."""
+"""The model to audit, as the flags say: its file, how its pictures are prepared, its answers."""
 
 import pathlib
 from typing import Any

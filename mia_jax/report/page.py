@@ -23,12 +23,15 @@ from mia_jax.evidence.results import (
     Verdict,
 )
 from mia_jax.evidence.study import Study
+from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import formats, game, sentences
 from mia_jax.report import study as observed
+from mia_jax.report import unlocking as unlocked
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
-_PICTURES = ("seed", "best_clones", "training_curves", "loss_traces")
+_PICTURES = ("seed", "best_clones", "loss_traces")
+_TRAINING = "training_curves"  # Where a recognizer was trained here.
 
 
 class _Person(NamedTuple):
@@ -77,16 +80,22 @@ def picture_names(evaluation: Evaluation) -> list[str]:
         evaluation: The evaluation.
 
     Returns:
-        "seed", "best_clones", "training_curves", "loss_traces"; "cmc_<j>" for the j-th judge, from
-        0; "clones_<i>" for the i-th of `evaluation.people`, from 0, of the `PORTRAYED` most exposed
-        by the first judge.
+        "seed", "best_clones", "loss_traces"; "training_curves", if a recognizer was trained here;
+        "cmc_<j>" for the j-th judge, from 0; "clones_<i>" for the i-th of `evaluation.people`, from
+        0, of the `PORTRAYED` most exposed by the first judge.
     """
     judges = _judges(evaluation)
     return [
         *_PICTURES,
+        *([_TRAINING] if _trained(evaluation) else []),
         *(judge.picture for judge in judges),
         *(person.picture for person in judges[0].people[:PORTRAYED]),
     ]
+
+
+def _trained(evaluation: Evaluation) -> bool:
+    """Tells whether a recognizer was trained here, so that there are training curves."""
+    return any(facts.settings is not None for facts in evaluation.recognizers.values())
 
 
 def render(
@@ -95,6 +104,7 @@ def render(
     pictures: Mapping[str, bytes],
     games: Games | None = None,
     study: Study | None = None,
+    unlocking: Unlocking | None = None,
 ) -> str:
     """Build the report.
 
@@ -105,6 +115,7 @@ def render(
         pictures: PNG files by name: those of `picture_names`.
         games: The leakage game; None if it was not played.
         study: What observers answered; None if nobody was asked.
+        unlocking: Whom an embedder lets in; None of a classifier.
 
     Returns:
         The HTML text of the page.
@@ -136,6 +147,7 @@ def render(
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
         dash=formats.DASH,
         games=games,
+        unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
         game_sentences=game.sentences(games) if games else [],
         readings=game.READINGS_IN_WORDS,
         study=study,

@@ -1,35 +1,37 @@
 """Models of PyTorch, as functions of JAX: programs of torch.export, and modules with their state.
 
-torchax translates the program's operations. A module is exported first, so that both go one way.
-Nothing that is pickled is read: torch itself falls back to pickle where an archive asks for it,
-so archives that do are refused before torch sees them.
+A module is exported first, so that both go one way: PyTorch's own exporter writes the program as
+ONNX, in memory, and `onnx` reads it, with everything that makes it fast on CPU. torchax would go the
+direct way, but its last release, 0.0.13, cannot be imported beside PyTorch 2.13, which has no named
+tensors. Nothing that is pickled is read: torch itself falls back to pickle where an archive asks
+for it, so archives that do are refused before torch sees them.
 """
 
-import functools
+import contextlib
 import io
 import json
+import logging
 import os
 import pathlib
+import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from mia_jax.recognizer.importers import model
+from mia_jax.recognizer.importers import onnx
 from mia_jax.recognizer.importers.model import Imported
 from mia_jax.runtime.errors import MissingError, UserError
 
 
 def _torch() -> Any:
-    """Imports PyTorch, and torchax, which is needed with it."""
+    """Imports PyTorch, if onnxscript, by which it writes ONNX, is there too."""
     try:
+        import onnxscript  # noqa: F401
         import torch
-        import torchax  # noqa: F401
     except ImportError as error:
         raise MissingError(
-            'a model of PyTorch needs the packages torch and torchax: pip install "mia_jax[torch]"'
+            "a model of PyTorch needs the packages torch and onnxscript: pip install "
+            '"mia_jax[torch]"'
         ) from error
     return torch
 
@@ -45,7 +47,7 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
       The model.
 
     Raises:
-      MissingError: If the file, torch or torchax are missing.
+      MissingError: If the file, torch or onnxscript are missing.
       UserError: If the file is damaged, holds something pickled, or is no program of pictures.
     """
     del output
@@ -87,77 +89,43 @@ def of_module(module: Any, image_shape: Sequence[int], where: str) -> Imported:
 
 
 def of_program(program: Any, where: str) -> Imported:
-    """Makes a function of a program in memory.
+    """Makes a function of a program in memory, by way of ONNX.
 
     Args:
       program: `torch.export.ExportedProgram`.
       where: What to call it in an error.
 
     Returns:
-      The model.
+      The model. Its weights are the program's, with batch normalization folded into kernels.
 
     Raises:
-      UserError: If it takes or returns anything but pictures and vectors, or uses an operation
-        that torchax does not have.
+      UserError: If it cannot be written as ONNX, or as `importers.onnx.convert`.
     """
-    from torchax import export
-
-    sides = [_shape(each) for each in _inputs(program)]
-    if len(sides) != 1:
-        raise UserError(f"{where} takes {len(sides)} inputs: a recognizer takes one")
-    returned = len(program.graph_signature.user_outputs)
-    if returned != 1:
-        raise UserError(f"{where} returns {returned} outputs: a recognizer returns one")
-    model.check_batch(where, sides[0][0] if sides[0] else None)
-    first = model.channels_first(where, sides[0])
+    torch = _torch()
     try:
-        states, run = export.exported_program_to_jax(program)
-    except Exception as error:  # torchax and torch each have their own.
-        raise UserError(f"{where} cannot be translated by torchax ({_line(error)})") from error
-    params = {str(place): np.asarray(state) for place, state in enumerate(states)}
-    apply_fn = functools.partial(_apply, where, run, first, sides[0][0] == 1)
-    return Imported(apply_fn, params, model.image_shape(where, sides[0]))
+        with _quiet():
+            written = torch.onnx.export(program, dynamo=True, verbose=False)
+    except Exception as error:  # Whatever torch or onnxscript raises.
+        raise UserError(f"{where} cannot be written as ONNX ({_line(error)})") from error
+    return onnx.convert(written.model_proto, where)
 
 
-def _apply(
-    where: str,
-    run: Callable[..., Any],
-    first: bool,
-    single: bool,
-    params: Mapping[str, Any],
-    images: jax.Array,
-) -> jax.Array:
-    """Evaluates the program on pictures whose channels are last."""
-    states = [params[str(place)] for place in range(len(params))]
-
-    def batch(pictures: jax.Array) -> jax.Array:
-        given = pictures.transpose(0, 3, 1, 2) if first else pictures
-        try:
-            (result,) = run(states, (given,))
-        except AssertionError as error:  # What torchax says of an operation that it lacks.
-            raise UserError(
-                f"{where} uses an operation that torchax does not have ({_line(error)}): export "
-                "the model to ONNX instead"
-            ) from error
-        return model.vectors(where, result)
-
-    return jax.vmap(lambda each: batch(each[None])[0])(images) if single else batch(images)
-
-
-def _inputs(program: Any) -> list[Any]:
-    """Lists what a program takes beside its weights."""
-    wanted = set(program.graph_signature.user_inputs)
-    nodes = program.graph.nodes
-    return [each.meta["val"] for each in nodes if each.op == "placeholder" and each.name in wanted]
-
-
-def _shape(value: Any) -> list[int | None]:
-    """Reads the shape of an input; None for sides that are left open."""
-    return [side if isinstance(side, int) else None for side in getattr(value, "shape", ())]
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter from telling of packages that it does without."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_archive(path: str | os.PathLike[str]) -> None:
-    """Refuses an archive with anything pickled in it but tensors that torch reads without pickle."""
+    """Refuses an archive with anything in it that torch would have to unpickle."""
     if not pathlib.Path(path).is_file():
         raise MissingError(f"{path} does not exist: name a file of a model")
     torch = _torch()
