@@ -128,6 +128,7 @@ CASES = {
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     ),
+    "Round": of_one("Round"),
     "Selu": of_one("Selu"),
     "Slice": of_one(
         "Slice", np.array([-1, 1]), np.array([-9, 5]), np.array([3, 2]), -np.array([1, -2])

@@ -412,6 +412,7 @@ ELEMENTWISE: Mapping[str, Operation] = {  # The same whatever the order of the a
     "Pow": _binary("power"),
     "Reciprocal": _unary(jnp.reciprocal),
     "Relu": _unary(jax.nn.relu),
+    "Round": _unary(jnp.round),
     "Selu": _selu,
     "Sigmoid": _unary(jax.nn.sigmoid),
     "Softplus": _unary(jax.nn.softplus),

@@ -1,10 +1,10 @@
 """Models of PyTorch, as functions of JAX: programs of torch.export, and modules with their state.
 
 A module is exported first, so that both go one way: PyTorch's own exporter writes the program as
-ONNX, in memory, and `onnx` reads it, with everything that makes it fast on CPU. torchax would go the
-direct way, but its last release, 0.0.13, cannot be imported beside PyTorch 2.13, which has no named
-tensors. Nothing that is pickled is read: torch itself falls back to pickle where an archive asks
-for it, so archives that do are refused before torch sees them.
+ONNX, in memory, and `onnx` reads it, with everything that makes it fast on CPU. torchax would go
+the direct way, but its last release, 0.0.13, cannot be imported beside PyTorch 2.13, which has no
+named tensors. Nothing that is pickled is read: torch itself falls back to pickle where an archive
+asks for it, so archives that do are refused before torch sees them.
 """
 
 import contextlib
