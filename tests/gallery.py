@@ -53,6 +53,9 @@ def classifier(softmax=False, rows=None, nan=False, kind="linear", **options):
     x = net.add("Flatten", "image")
     x = net.add("Gemm", x, net.weight(kernel.astype(np.float32)), net.weight(bias))
     x = net.add("Softmax", x, axis=-1) if softmax else x
+    if kind == "rounded":
+        hundred = net.weight(np.float32(100))
+        x = net.add("Div", net.add("Round", net.add("Mul", x, hundred)), hundred)
     x = net.add("Bernoulli", x) if kind == "strange" else x
     x = net.add("Reshape", x, net.weight(np.array([-1, 3, 2]))) if kind == "detector" else x
     x = net.add("Mul", x, net.weight(np.float32(0))) if kind == "blind" else x
