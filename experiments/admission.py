@@ -186,17 +186,18 @@ def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:
 
 def _faces(how: Preprocessing) -> options.FacesOptions:
     """Says how photographs are read: of the size and with the channels that the model wants."""
-    options.check_apart("gallery_dir", GALLERY.value, flags.FLAGS["auxiliary_dir"].value)
+    gallery, public = str(GALLERY.value), str(flags.FLAGS["auxiliary_dir"].value)
+    options.check_apart("gallery_dir", gallery, public)
     for name in ("dataset", "data_dir"):
         if flags.FLAGS[name].present:
             raise UserError(f"--{name} is not for an audit: the people are those in --gallery_dir")
-    side = flags.FLAGS["image_size"]
+    side: Any = flags.FLAGS["image_size"]
     return options.FacesOptions(
         dataset="folder",
         image_size=side.value if side.present else max(how.photograph_side, SMALLEST_SIDE),
         channels=how.count,
-        data_dir=GALLERY.value,
-        auxiliary_dir=options.value_of("auxiliary_dir"),
+        data_dir=gallery,
+        auxiliary_dir=public,
         min_images=options.value_of("min_images") or 3,
         strict_images=options.value_of("strict_images"),
     )
@@ -341,7 +342,7 @@ def _positions(loaded: Faces, names: tuple[str, ...]) -> tuple[np.ndarray, np.nd
 
 def _read_labels() -> tuple[str, ...]:
     """Reads the names of the classes."""
-    path = pathlib.Path(_LABELS.value)
+    path = pathlib.Path(str(_LABELS.value))
     if not path.is_file():
         raise MissingError(f"--labels={path} does not exist: name a file of the classes' names")
     try:
@@ -359,7 +360,7 @@ def _read_labels() -> tuple[str, ...]:
 
 def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
     """Reads enrolled templates: names and vectors."""
-    path = pathlib.Path(model_flags.TEMPLATES.value)
+    path = pathlib.Path(str(model_flags.TEMPLATES.value))
     if not path.is_file():
         raise MissingError(f"--templates={path} does not exist: name an .npz of names and vectors")
     try:

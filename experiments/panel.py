@@ -142,7 +142,8 @@ def make_judges(
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
-        params, architecture = experiment.load_recognizer(workdir, name)
+        params, _, architecture = experiment.load_recognizer(workdir, name)
+        assert architecture is not None  # Evaluators are trained here.
         judges.check_independent(name, params, target_params)
         known_to, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
         made.append(judges.recognizer_judge(name, known_to, params, shares, architecture))

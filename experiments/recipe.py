@@ -42,6 +42,7 @@ LOSSES = {
     "least_squares": losses.least_squares,
     "infomax": losses.infomax,
     "max_margin": losses.max_margin,
+    "similarity": losses.similarity,
 }
 OPTIMIZERS = {
     "gradient_descent": optax.sgd,

@@ -149,7 +149,7 @@ def of_two_inputs():
 
 def of_two_outputs():
     model = gallery.classifier()
-    model.graph.output.append(helper.make_tensor_value_info("gemm_1_0", TensorProto.FLOAT, None))
+    model.graph.output.append(helper.make_tensor_value_info("gemm_2_0", TensorProto.FLOAT, None))
     return model
 
 
@@ -167,7 +167,7 @@ BROKEN = {
     "text": (lambda path: {"model": text(path, "hello")}, "is no whole ONNX model"),
     "unsupported operation": (
         lambda path: {"model": gallery.classifier(kind="strange")},
-        r"not supported: Bernoulli \(node Bernoulli_2\)",
+        r"not supported: Bernoulli \(node Bernoulli_3\)",
     ),
     "object detector": (
         lambda path: {"model": gallery.classifier(kind="detector")},
@@ -179,7 +179,7 @@ BROKEN = {
     ),
     "NaN weights": (
         lambda path: {"model": gallery.classifier(nan=True)},
-        r"has weights that are not finite \(weight_0\)",
+        r"has weights that are not finite \(weight_2\)",
     ),
     "any size": (lambda path: {"model": of_any_size()}, "takes pictures of any size .*--size"),
     "fixed batch": (
@@ -189,11 +189,18 @@ BROKEN = {
     "two inputs": (lambda path: {"model": of_two_inputs()}, "takes 2 inputs"),
     "two outputs": (
         lambda path: {"model": of_two_outputs()},
-        "has the outputs output, gemm_1_0: name one as --output",
+        "has the outputs output, gemm_2_0: name one as --output",
     ),
-    "BGR": ({"channel_order": "BGR"}, "no better than chance .* most likely .* meant RGB"),
+    "BGR": (
+        lambda path: {
+            "model": gallery.of_colors(),
+            "channel_order": "BGR",
+            "labels": labels(path, NAMES),
+        },
+        "no better than chance .* most likely its pictures are meant RGB",
+    ),
     "0 to 255": (
-        {"range": 25500.0, "mean": ["9000"]},
+        {"range": 255.0},
         r"no better than chance .* most likely its pictures are meant in \[0, 1\]",
     ),
     "wrong labels": (

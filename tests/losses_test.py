@@ -46,13 +46,14 @@ class LossesTest(parameterized.TestCase):
         (losses.max_margin, (1, 5, 3), 2, 5 - 3),  # in between,
         (losses.max_margin, (5, 5, 3), 0, 0),  # or level with another.
         (losses.max_margin, (-7, -9), 0, -2),
+        (losses.similarity, (1, 5, 3), 2, -3),
     )
     def test_golden(self, loss, logits, target, expected):
         found = evaluate(loss, np.array(logits, np.float32), target)
         self.assertEqual(found.shape, ())
         np.testing.assert_allclose(found, expected, 1e-6, 1e-12)
 
-    @parameterized.parameters(*ALL)
+    @parameterized.parameters(*ALL, losses.similarity)
     def test_gradient(self, loss):
         with jax.enable_x64(True):
             targets, logits = jnp.arange(4), jnp.tile(jnp.array(LOGITS), (4, 1))

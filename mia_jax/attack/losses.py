@@ -67,6 +67,25 @@ def max_margin(
     return jnp.maximum(jnp.max(others) - logits[target], -enough)
 
 
+def similarity(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Computes the negative logit of the target, whatever the others are.
+
+    Of an embedder that is the scaled similarity to one template: all that an attacker has who stole
+    a single one.
+
+    Args:
+      logits: `[classes]`.
+      target: The targeted class, an integer scalar.
+
+    Returns:
+      A scalar.
+
+    Source: A. Zhmoginov and M. Sandler, "Inverting face embeddings with convolutional neural
+      networks", 2016, without their network.
+    """
+    return -logits[target]
+
+
 def total_variation(image: jax.Array) -> jax.Array:
     """Computes the mean absolute difference of neighboring pixels, down and across.
 

@@ -200,7 +200,7 @@ def alternatives(how: Preprocessing) -> dict[str, Preprocessing]:
     ranges: dict[str, dict[str, Any]] = {"": {}, **_RANGES}
     if color:
         ranges["normalized as for ImageNet"] = dict(_IMAGENET)
-    found = {}
+    found: dict[str, Preprocessing] = {}
     for order in (how.channels, _OTHER[how.channels]) if color else (how.channels,):
         for name, values in ranges.items():
             other = dataclasses.replace(how, channels=order, **values)

@@ -50,10 +50,24 @@ def spell(shape: Sequence[int | None]) -> str:
     return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
 
 
-def image_shape(where: str, shape: Sequence[int | None]) -> tuple[Any, Any, Any]:
-    """Returns height, width and channels of a batch of pictures of any order."""
-    _, *sides = shape
-    return (*sides[1:], sides[0]) if channels_first(where, shape) else tuple(sides)
+def image_shape(
+    where: str, shape: Sequence[int | None]
+) -> tuple[int | None, int | None, int | None]:
+    """Tells the shape of a model's pictures, whatever their order.
+
+    Args:
+      where: Of whom this is said, in an error.
+      shape: Of a batch of pictures; None for sides that are left open.
+
+    Returns:
+      Height, width and channels.
+
+    Raises:
+      UserError: If these are no pictures.
+    """
+    first = channels_first(where, shape)
+    _, a, b, c = shape
+    return (b, c, a) if first else (a, b, c)
 
 
 def check_batch(where: str, count: int | None) -> None:

@@ -118,6 +118,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
         raise MissingError(f"{path} does not exist: name a file of a model")
     try:
         proto = onnx.load(path)
+        for output in proto.graph.output:  # Only the checker wants to know their shape.
+            output.type.tensor_type.shape.SetInParent()
         onnx.checker.check_model(proto)
     except Exception as error:  # protobuf, onnx and the file system each have their own.
         reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
@@ -222,7 +224,7 @@ def _chosen(where: str, outputs: Sequence[str], wanted: str | None) -> str:
     """Returns the output that is asked for, or the only one."""
     if wanted is None and len(outputs) == 1:
         return outputs[0]
-    if wanted not in outputs:
+    if wanted is None or wanted not in outputs:
         said = f"--output={wanted} is none of them" if wanted else "name one as --output"
         raise UserError(f"{where} has the outputs {list_some(outputs)}: {said}")
     return wanted
@@ -286,10 +288,10 @@ def _evaluate(graph: Graph, params: Mapping[str, Any], images: jax.Array) -> jax
     return model.vectors(graph.where, _plain(values[graph.output]))
 
 
-def _step(node: Node, given: Sequence[Value | None]) -> list[Value]:
-    """Evaluates a node, in the order of axes that suits it."""
+def _step(node: Node, given: Sequence[Any]) -> list[Value]:
+    """Evaluates a node, in the order of axes that suits it; its inputs are values, or None."""
     kind, attributes = node.operation, node.attributes
-    first = given[0] if given else None
+    first: Any = given[0] if given else None
     if kind in OF_CHANNELS_LAST:
         arrays = [_last(first), *[_optional(each) for each in given[1:]]]
         if kind == "Conv" and not node.inputs[1].endswith(" as a kernel"):
@@ -318,7 +320,7 @@ def _step(node: Node, given: Sequence[Value | None]) -> list[Value]:
     return [Value(each, False) for each in (result if isinstance(result, tuple) else (result,))]
 
 
-def _reduced(kind: str, attributes: Mapping[str, Any], given: Sequence[Value | None]) -> Value:
+def _reduced(kind: str, attributes: Mapping[str, Any], given: Sequence[Any]) -> Value:
     """Reduces a picture over some axes."""
     x = given[0]
     named = attributes.get("axes", given[1].array if len(given) > 1 and given[1] else None)

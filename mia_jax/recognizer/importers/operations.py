@@ -341,7 +341,7 @@ def _interpolation(
         raise UserError(f"it resizes by mode {kind} and {mode}, which is not supported")
     place = places[mode]
     if kind == "nearest":
-        rounding = {
+        rounding: dict[str, Callable[[Any], Any]] = {
             "round_prefer_floor": lambda p: np.ceil(p - 0.5),
             "round_prefer_ceil": lambda p: np.floor(p + 0.5),
             "floor": np.floor,
