@@ -143,9 +143,14 @@ def prepare(how: Preprocessing, images: jax.Array) -> jax.Array:
     x = _resized(_middle(images, how), how.size)
     if x.shape[-1] != how.count:
         gray = how.channels == GRAY
-        x = (x * jnp.array(_LUMA)).sum(-1, keepdims=True) if gray else jnp.repeat(x, 3, axis=-1)
+        x = (
+            (x * jnp.array(_LUMA, x.dtype)).sum(-1, keepdims=True)
+            if gray
+            else jnp.repeat(x, 3, axis=-1)
+        )
     x = x[..., ::-1] if how.channels == BGR else x
-    return (how.range * x - jnp.array(how.mean)) / jnp.array(how.deviation)
+    mean, deviation = (jnp.array(each, x.dtype) for each in (how.mean, how.deviation))
+    return (how.range * x - mean) / deviation
 
 
 def _middle(images: jax.Array, how: Preprocessing) -> jax.Array:

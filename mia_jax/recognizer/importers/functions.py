@@ -42,6 +42,8 @@ def load(
         filled = made if weights is None else torch.fill(made, weights, where)
         return torch.of_module(filled, image_shape, where)
     if any(kind.__module__.startswith("keras.") for kind in type(made).__mro__):
+        if weights is not None:
+            raise UserError(f"--weights={weights} is not for a model of Keras: save it as .keras")
         return keras.of_model(made, where)
     if not (isinstance(made, tuple) and len(made) == 2 and callable(made[0])):
         raise UserError(
