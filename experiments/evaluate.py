@@ -117,7 +117,7 @@ def show(
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    look = functools.partial(jax.jit(target.architecture.logits), target.params)
+    look = functools.partial(jax.jit(target.logits), target.params)
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     mean_face = exhibits.mean_face(loaded, roles)
     with console.progress(len(names), 0, "evaluate", "person") as bar:

@@ -151,5 +151,5 @@ def robust_scores(
       `[n]` in [0, 1].
     """
     key = jax.random.fold_in(jax.random.key(seed), _PICK)
-    logits = attacked.architecture.logits
+    logits = attacked.logits
     return selection.robust_scores(logits, attacked.params, images, place, key)

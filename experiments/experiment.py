@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, options
+from experiments import devices, imported, options
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
 from mia_jax.faces.protocol import Protocol
-from mia_jax.recognizer.architectures import ARCHITECTURES, Architecture
+from mia_jax.recognizer.architectures import ARCHITECTURES, ApplyFn, Architecture
 from mia_jax.runtime import checkpoints, records, sharding, storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -54,16 +54,29 @@ class Trained(NamedTuple):
 
     Attributes:
       params: Its weights.
-      architecture: The functions that apply them.
+      logits: From weights and images to logits.
+      architecture: All functions that apply the weights; None for a target that was trained
+        elsewhere, of which only logits are asked.
     """
 
-    params: recognizer.Params
-    architecture: Architecture
+    params: Any
+    logits: ApplyFn
+    architecture: Architecture | None
 
 
 @functools.cache  # The stages of `reproduce` share them.
-def _load(wanted: options.FacesOptions) -> faces.Faces:
-    """Loads the faces, those that the attacker has from elsewhere too."""
+def load_faces(wanted: options.FacesOptions) -> faces.Faces:
+    """Loads the faces, those that the attacker has from elsewhere too.
+
+    Args:
+      wanted: Which, and how.
+
+    Returns:
+      The faces.
+
+    Raises:
+      UserError: If there are none, or they cannot be read.
+    """
     arguments: dict[str, Any] = {
         name: value
         for name, value in dataclasses.asdict(wanted).items()
@@ -92,7 +105,7 @@ def _load(wanted: options.FacesOptions) -> faces.Faces:
     return dataclasses.replace(loaded, auxiliary=auxiliary)
 
 
-def _photographs(loaded: faces.Faces) -> dict[str, int]:
+def photographs_by_person(loaded: faces.Faces) -> dict[str, int]:
     """Counts the photographs of each person."""
     counts = np.bincount(loaded.identities, minlength=len(loaded.names))
     return {name: int(count) for name, count in zip(loaded.names, counts, strict=True)}
@@ -147,14 +160,14 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
     plan = check_flags(workdir)
     if plan is None:
         wanted, division = options.of_faces(), options.of_division()
-        loaded = _load(wanted)
-        photographs = _photographs(loaded)
+        loaded = load_faces(wanted)
+        photographs = photographs_by_person(loaded)
         made = protocol.make_protocol(photographs, **division.arguments())
         plan = Plan(wanted, division, photographs, _auxiliary(loaded), made)
         records.write(workdir.protocol, plan)
         return loaded, made
-    loaded = _load(plan.faces)
-    if _photographs(loaded) != plan.photographs:
+    loaded = load_faces(plan.faces)
+    if photographs_by_person(loaded) != plan.photographs:
         raise UserError(
             f"the faces are not those for which {workdir.protocol} was made: restore them, or "
             "choose another --workdir"
@@ -277,7 +290,7 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
 
     Raises:
       MissingError: If it is not trained yet.
-      UserError: If the checkpoint does not fit the model.
+      UserError: If the checkpoint does not fit the model, or a model from elsewhere has changed.
     """
     home = workdir.recognizer(role)
     if not (home / "recognizer.json").exists():
@@ -286,11 +299,15 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
             "with the same --workdir first"
         )
     about = records.read(home / "recognizer.json", recognizer.RecognizerFacts)
+    if about.settings is None:
+        logits, weights = imported.load(str(workdir.root))
+        return Trained(weights, logits, None)
     architecture = ARCHITECTURES[about.settings.architecture]
     like = jax.eval_shape(
         lambda: architecture.init(jax.random.key(0), about.classes, about.image_shape)
     )
-    return Trained(checkpoints.restore_checkpoint(home / "checkpoint", like), architecture)
+    params = checkpoints.restore_checkpoint(home / "checkpoint", like)
+    return Trained(params, architecture.logits, architecture)
 
 
 @contextlib.contextmanager

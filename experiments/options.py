@@ -147,15 +147,7 @@ def of_faces() -> FacesOptions:
         **{field.name: value_of(field.name) for field in dataclasses.fields(FacesOptions)}
     )
     if wanted.data_dir and wanted.auxiliary_dir:
-        own, public = (
-            pathlib.Path(path).expanduser().resolve()
-            for path in (wanted.data_dir, wanted.auxiliary_dir)
-        )
-        if public.is_relative_to(own):
-            raise UserError(
-                f"--auxiliary_dir={wanted.auxiliary_dir} lies in --data_dir: the attacker's faces "
-                "must be other people's, name a folder elsewhere"
-            )
+        check_apart("data_dir", wanted.data_dir, wanted.auxiliary_dir)
     if wanted.dataset == "folder":
         if not wanted.data_dir:
             raise UserError("--dataset=folder needs --data_dir, with a sub-folder for each person")
@@ -166,6 +158,25 @@ def of_faces() -> FacesOptions:
         if getattr(wanted, name) is not None:
             raise UserError(f"--{name} is not for --dataset={wanted.dataset}")
     return wanted
+
+
+def check_apart(flag: str, own: str, public: str) -> None:
+    """Refuses an attacker's faces that are among those of the people under attack.
+
+    Args:
+      flag: Which flag names these people's folder.
+      own: That folder.
+      public: The folder of --auxiliary_dir.
+
+    Raises:
+      UserError: If the latter lies in the former.
+    """
+    inner, outer = (pathlib.Path(path).expanduser().resolve() for path in (public, own))
+    if inner.is_relative_to(outer):
+        raise UserError(
+            f"--auxiliary_dir={public} lies in --{flag}: the attacker's faces must be other "
+            "people's, name a folder elsewhere"
+        )
 
 
 def of_division() -> DivisionOptions:

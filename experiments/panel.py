@@ -1,13 +1,12 @@
 """The panel: who judges the clones, by flags, and what each has in common with the target."""
 
-import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, experiment, provenance
+from experiments import devices, experiment, imported, provenance
 from mia_jax.evidence import embedders, judges, sets, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
@@ -96,7 +95,10 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
       UserError: If a name is unknown, nobody is asked, or an embedder does not work.
     """
     asked, shape = names(roles), loaded.images.shape[1:]
-    made = [embedders.own_embedder(path, imported(path), shape) for path in _JUDGE.value]
+    made = [
+        embedders.own_embedder(path, imported.imported_function("judge", path), shape)
+        for path in _JUDGE.value
+    ]
     if embedders.DLIB in asked:
         made.insert(0, embedders.dlib_embedder(devices.cores()))
     if not made:
@@ -105,31 +107,6 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
             'install "mia_jax[judge]", or name your own as --judge=module:function'
         )
     return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))
-
-
-def imported(path: str) -> Callable[..., Any]:
-    """Imports a user's function.
-
-    Args:
-      path: "module:function".
-
-    Returns:
-      The function.
-
-    Raises:
-      UserError: If there is none.
-    """
-    module, _, name = path.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except Exception as error:  # Whatever the user's module raises.
-        raise UserError(
-            f"--judge={path} cannot be imported ({type(error).__name__}: {error}): give "
-            "module:function of a module in the current directory or on PYTHONPATH"
-        ) from error
-    if not callable(function):
-        raise UserError(f"--judge={path} is no function but a {type(function).__name__}")
-    return function
 
 
 def make_judges(
@@ -165,7 +142,8 @@ def make_judges(
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
-        params, architecture = experiment.load_recognizer(workdir, name)
+        params, _, architecture = experiment.load_recognizer(workdir, name)
+        assert architecture is not None  # Evaluators are trained here.
         judges.check_independent(name, params, target_params)
         known_to, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)
         made.append(judges.recognizer_judge(name, known_to, params, shares, architecture))
@@ -247,7 +225,7 @@ def shares_of(
     if any(set(target[name]) & set(other[name]) for name in both):
         common.add(judges.PHOTOGRAPHS)
     one, another = (
-        provenance.recognizer_facts(home, role).settings
+        provenance.training_settings(home, role)
         for home, role in ((attacked or workdir, TARGET), (workdir, evaluator))
     )
     if one.architecture == another.architecture:

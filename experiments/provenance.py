@@ -26,8 +26,9 @@ from mia_jax.evidence.results import (
 )
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
-from mia_jax.recognizer import RecognizerFacts
+from mia_jax.recognizer import RecognizerFacts, training
 from mia_jax.runtime import records, storage
+from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
 # Flags that say where or how fast, and nothing of what is computed.
@@ -123,6 +124,29 @@ def recognizer_facts(workdir: WorkDirectory, role: str) -> RecognizerFacts:
       MissingError: If it is not trained yet.
     """
     return records.read(workdir.recognizer(role) / "recognizer.json", RecognizerFacts)
+
+
+def training_settings(workdir: WorkDirectory, role: str) -> training.Settings:
+    """Reads how a recognizer was trained.
+
+    Args:
+      workdir: The work directory.
+      role: "target", or the name of an evaluator.
+
+    Returns:
+      Its settings.
+
+    Raises:
+      MissingError: If it is not trained yet.
+      UserError: If it was trained elsewhere.
+    """
+    settings = recognizer_facts(workdir, role).settings
+    if settings is None:
+        raise UserError(
+            f"the {role} in {workdir.root} was trained elsewhere, and this needs one that can be "
+            "trained again: choose another --workdir"
+        )
+    return settings
 
 
 def all_recognizers(workdir: WorkDirectory, roles: Protocol) -> dict[str, RecognizerFacts]:

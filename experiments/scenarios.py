@@ -170,11 +170,16 @@ class Scenario(NamedTuple):
 
 def gray_box(world: World, method: Method) -> Prepared:
     """Descends on the target's weights: the paper's scenario."""
-    architecture, params = world.attacked.architecture, world.attacked.params
-    how = _filtered(method.recipe.attack(architecture.logits, world.auxiliary), method)
+    params, logits, architecture = world.attacked
+    how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
     if method.feature_weight:
+        if architecture is None:
+            raise UserError(
+                "--feature_weight needs a target that was trained here: of another one only the "
+                "logits are known"
+            )
         references = objectives.likely_features(
-            *(architecture.logits, architecture.features, params), jnp.asarray(world.auxiliary)
+            *(logits, architecture.features, params), jnp.asarray(world.auxiliary)
         )
         objective = objectives.with_features(
             how.objective, architecture.features, references, method.feature_weight
@@ -492,9 +497,7 @@ def confidences_of(world: World) -> Predict:
     Returns:
       The function.
     """
-    look = jax.jit(
-        lambda params, images: jax.nn.softmax(world.attacked.architecture.logits(params, images))
-    )
+    look = jax.jit(lambda params, images: jax.nn.softmax(world.attacked.logits(params, images)))
 
     def predict(images: np.ndarray) -> np.ndarray:
         # Few sizes are compiled.

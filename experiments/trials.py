@@ -69,7 +69,7 @@ def fit(name: str, wanted: Recipe, victim: Victim) -> Prepared | None:
     What is returned fits all victims of this architecture and with these faces.
     """
     try:
-        how = wanted.attack(victim.attacked.architecture.logits, victim.auxiliary)
+        how = wanted.attack(victim.attacked.logits, victim.auxiliary)
         return Prepared(victim.attacked.params, how)
     except UserError as error:
         logging.warning("The candidate %s is left out: %s", name, error)

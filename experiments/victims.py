@@ -105,7 +105,7 @@ def _trained(
 ) -> list[Victim]:
     """Trains whoever is missing, all with the settings of the work directory's target."""
     experiment.load_recognizer(workdir, TARGET)  # Says what to do if there is none.
-    how = provenance.recognizer_facts(workdir, TARGET).settings
+    how = provenance.training_settings(workdir, TARGET)
     public = None if loaded.auxiliary is None else _auxiliary(loaded, own.protocol)
     found = []
     for name, plan in plans.items():

@@ -112,7 +112,7 @@ def nearest_class(attacked: Trained, roles: Protocol, photographs: np.ndarray) -
     Returns:
       The name of the class of highest mean logit; it may be the stand-in's.
     """
-    logits = jax.jit(attacked.architecture.logits)(attacked.params, jnp.asarray(photographs))
+    logits = jax.jit(attacked.logits)(attacked.params, jnp.asarray(photographs))
     means = np.asarray(logits).mean(axis=0)
     place = sharding.from_first_process(np.array(means.argmax()))
     return roles.classes[TARGET][int(place)]

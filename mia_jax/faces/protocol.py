@@ -227,6 +227,51 @@ def make_protocol(
     )
 
 
+def of_registered(
+    photographs: Mapping[str, int],
+    classes: Sequence[str],
+    seed: int,
+    held_out: float = 0.3,
+    validation: float = 0.1,
+) -> Protocol:
+    """Assigns the roles where a recognizer that was trained elsewhere knows some of the people.
+
+    Args:
+      photographs: How many photographs there are of each person.
+      classes: The names of the recognizer's classes in their order, some of them without
+        photographs; of everybody else, the photographs are shown to judges alone.
+      seed: The experiment's seed.
+      held_out: The fraction of each person's photographs that is the test, in (0, 1).
+      validation: The fraction that is neither test nor, where it is known by such, enrolled.
+
+    Returns:
+      The protocol, with all registered people of whom there are photographs targeted, and no
+      evaluators. `training` are the photographs that the recognizer may have seen.
+
+    Raises:
+      UserError: If there are too few photographs of somebody, or nobody is registered.
+    """
+    known = tuple(name for name in classes if name in photographs)
+    if not known:
+        raise UserError(
+            f"none of the recognizer's classes ({list_some(classes)}) is a person of the gallery "
+            f"({list_some(tuple(photographs))})"
+        )
+    splits = {
+        name: split_photographs(name, photographs[name], seed, held_out, validation)
+        for name in known
+    }
+    return Protocol(
+        seed=seed,
+        targeted=known,
+        classes={TARGET: tuple(classes)},
+        auxiliary=(),
+        training={TARGET: {name: tuple(sorted(split[0])) for name, split in splits.items()}},
+        validation={name: split[1] for name, split in splits.items()},
+        test={name: split[2] for name, split in splits.items()},
+    )
+
+
 def check_identities(protocol: Protocol, names: Iterable[str]) -> None:
     """Checks that identities are registered with the target.
 

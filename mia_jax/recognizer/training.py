@@ -118,7 +118,8 @@ class RecognizerFacts:
       validation_accuracy: Fraction recognized, in [0, 1].
       test_accuracy: The same of the test photographs.
       test_accuracy_interval: Its 95% interval.
-      settings: How it was trained.
+      settings: How it was trained; None for one that was trained elsewhere, whose epochs and
+        training photographs are not known, and 0.
       digest: Of its weights, `checkpoints.digest`.
     """
 
@@ -132,7 +133,7 @@ class RecognizerFacts:
     validation_accuracy: float
     test_accuracy: float
     test_accuracy_interval: tuple[float, float]
-    settings: Settings
+    settings: Settings | None
     digest: str
 
 

@@ -23,15 +23,16 @@ from mia_jax.evidence.results import (
     Verdict,
 )
 from mia_jax.evidence.study import Study
+from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import formats, game, sentences
 from mia_jax.report import study as observed
+from mia_jax.report import unlocking as unlocked
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
-END = (
-    3  # The portraits are of so many people at either end, where there are more than twice as many.
-)
-_PICTURES = ("seed", "best_clones", "training_curves", "loss_traces")
+END = 3  # So many of many people at either end have portraits.
+_PICTURES = ("seed", "best_clones", "loss_traces")
+_TRAINING = "training_curves"  # Where a recognizer was trained here.
 
 
 class _Person(NamedTuple):
@@ -80,16 +81,22 @@ def picture_names(evaluation: Evaluation) -> list[str]:
         evaluation: The evaluation.
 
     Returns:
-        "seed", "best_clones", "training_curves", "loss_traces"; "cmc_<j>" for the j-th judge, from
-        0; "clones_<i>" for the i-th of `evaluation.people`, from 0, of the `PORTRAYED` most exposed
-        by the first judge.
+        "seed", "best_clones", "loss_traces"; "training_curves", if a recognizer was trained here;
+        "cmc_<j>" for the j-th judge, from 0; "clones_<i>" for the i-th of `evaluation.people`, from
+        0, of the `PORTRAYED` most exposed by the first judge.
     """
     judges = _judges(evaluation)
     return [
         *_PICTURES,
+        *([_TRAINING] if _trained(evaluation) else []),
         *(judge.picture for judge in judges),
         *(person.picture for person in judges[0].people[:PORTRAYED]),
     ]
+
+
+def _trained(evaluation: Evaluation) -> bool:
+    """Tells whether a recognizer was trained here, so that there are training curves."""
+    return any(facts.settings is not None for facts in evaluation.recognizers.values())
 
 
 def render(
@@ -98,6 +105,7 @@ def render(
     pictures: Mapping[str, bytes],
     games: Games | None = None,
     study: Study | None = None,
+    unlocking: Unlocking | None = None,
 ) -> str:
     """Build the report.
 
@@ -108,6 +116,7 @@ def render(
         pictures: PNG files by name: those of `picture_names`.
         games: The leakage game; None if it was not played.
         study: What observers answered; None if nobody was asked.
+        unlocking: Whom an embedder lets in; None of a classifier.
 
     Returns:
         The HTML text of the page.
@@ -145,6 +154,7 @@ def render(
             },
             dash=formats.DASH,
             games=games,
+            unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
             game_sentences=game.sentences(games) if games else [],
             readings=game.READINGS_IN_WORDS,
             study=study,

@@ -6,10 +6,15 @@ target/, evaluator/, ...           a recognizer each:
   checkpoint/                        its best weights
   metrics.csv, events.out.tfevents.* its training curves
   recognizer.json                    what it is; written last, so it says that training is done
+target/                            one that was trained elsewhere instead:
+  model.json, templates.npz          which file, how its pictures are prepared, whom it enrolled
+  admission.json                     how well it knows the gallery's people
+  recognizer.json                    what it is; written last
 clones/<identity>.npz              the clones of one person
 clones/parts/                      restarts of a person whose attack is not yet done
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
+unlocking.json                     of an embedder from elsewhere: whom clones unlock
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
 calibration/                       shadow recognizers, and what candidates reach on them
@@ -99,6 +104,26 @@ class WorkDirectory:
     def evaluation(self) -> pathlib.Path:
         """All figures of the evaluation."""
         return self.root / "evaluation.json"
+
+    @property
+    def unlocking(self) -> pathlib.Path:
+        """Whom clones unlock, at the threshold of an embedder from elsewhere."""
+        return self.root / "unlocking.json"
+
+    @property
+    def admission(self) -> pathlib.Path:
+        """How well a target from elsewhere knows the people of the gallery."""
+        return self.recognizer("target") / "admission.json"
+
+    @property
+    def model(self) -> pathlib.Path:
+        """Which model from elsewhere is the target."""
+        return self.recognizer("target") / "model.json"
+
+    @property
+    def templates(self) -> pathlib.Path:
+        """The templates of an embedder from elsewhere."""
+        return self.recognizer("target") / "templates.npz"
 
     @property
     def game(self) -> pathlib.Path:

@@ -1,0 +1,428 @@
+"""Admits a model from elsewhere as the target: it is read, asked about its people, written down.
+
+Nothing is written before the model has passed: <workdir>/target/recognizer.json comes last.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags, logging
+
+from experiments import experiment, imported, model_flags, options
+from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from mia_jax.evidence import statistics
+from mia_jax.faces import Faces, protocol
+from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.recognizer import (
+    SMALLEST_SIDE,
+    RecognizerFacts,
+    acquaintance,
+    preprocessing,
+    templates,
+)
+from mia_jax.recognizer.acquaintance import Acquaintance
+from mia_jax.recognizer.importers import Imported
+from mia_jax.recognizer.preprocessing import Preprocessing
+from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime.errors import MissingError, UserError, list_some
+from mia_jax.runtime.workdir import WorkDirectory
+
+GALLERY = flags.DEFINE_string(
+    "gallery_dir",
+    None,
+    "Photographs of the people whom the model knows, a sub-folder for each; the attack never sees "
+    "them, the judges do. Sub-folders of people whom it does not know are for the judges alone.",
+)
+_LABELS = flags.DEFINE_string(
+    "labels",
+    None,
+    "A file with the name of each class in their order, a line each or a JSON list, as the "
+    "sub-folders of --gallery_dir are called; by default a classifier is asked which class each "
+    "sub-folder is.",
+)
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Admission:
+    """Everything in `target/admission.json`.
+
+    Attributes:
+      right: Photographs of its people that the model names right: of those that it was neither
+        asked about nor enrolled with.
+      total: Of how many.
+      chance: The rate of a model that answers as often, and knows nobody.
+      classes: The class of each person of the gallery who is registered.
+      classes_from: Where that is from: "labels", "the model's answers", or "templates".
+      warnings: What looks wrong.
+    """
+
+    right: int
+    total: int
+    chance: float
+    classes: dict[str, int]
+    classes_from: str
+    warnings: tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """What the model says of the photographs of the people who may be registered.
+
+    Attributes:
+      scores: From how pictures are prepared to `[n, classes]`, of the photographs that count.
+      people: `[n]`, who is on each, an index into `names`.
+      names: The people.
+      known: The class of each, None where the model is asked.
+      classes: The name of each class.
+      enrolled: From how pictures are prepared to the templates; None for a classifier.
+    """
+
+    scores: Callable[[Preprocessing], np.ndarray]
+    people: np.ndarray
+    names: tuple[str, ...]
+    known: np.ndarray | None
+    classes: tuple[str, ...]
+    enrolled: Callable[[Preprocessing], np.ndarray] | None
+
+
+def admit(workdir: WorkDirectory) -> None:
+    """Admits the model that the flags name, or checks that it is the one that was admitted.
+
+    Args:
+      workdir: The work directory.
+
+    Raises:
+      UserError: If the model cannot be attacked, does not know its people, or is another than
+        before; or a flag is missing.
+    """
+    for flag in (GALLERY, flags.FLAGS["auxiliary_dir"]):
+        if not flag.value:
+            raise UserError(
+                f"--{flag.name} is needed: --gallery_dir has a folder of photographs for each "
+                "person whom the model knows, --auxiliary_dir public faces of others"
+            )
+    found, facts = model_flags.from_flags()
+    if (workdir.recognizer(TARGET) / "recognizer.json").exists():
+        _check_same(workdir, facts)
+        return
+    if workdir.protocol.exists() and not workdir.model.exists():
+        raise UserError(
+            f"{workdir.root} holds an experiment whose target is trained here: choose another "
+            "--workdir"
+        )
+    wanted = _faces(facts.preprocessing)
+    loaded = experiment.load_faces(wanted)
+    _check_public(loaded)
+    show = _look(found, facts, loaded)
+    facts = dataclasses.replace(facts, returns=_returns(facts, show))
+    division = dataclasses.replace(options.of_division(), evaluators=())
+    shown = _of_embedder if facts.returns == FEATURES else _of_classifier
+    seen = shown(loaded, show, facts, division)
+    scores = seen.scores(facts.preprocessing)
+    others = {
+        name: _later(seen.scores, how)
+        for name, how in preprocessing.alternatives(facts.preprocessing).items()
+    }
+    named, warnings = acquaintance.check(scores, seen.people, seen.known, others)
+    for warning in warnings:
+        logging.warning("%s", warning)
+    classes, source = _classes(seen, scores)
+    if facts.returns == FEATURES and facts.threshold is None:
+        own = np.array([classes[seen.names[person]] for person in seen.people])
+        threshold = templates.threshold_of(scores / facts.scale, own)
+        facts = dataclasses.replace(facts, threshold=threshold)
+    by_class = _names(seen.classes, classes)
+    photographs = experiment.photographs_by_person(loaded)
+    roles = protocol.of_registered(
+        photographs, by_class, division.seed, division.held_out, division.validation
+    )
+    division = dataclasses.replace(division, targeted=len(roles.targeted))
+    public = None if loaded.auxiliary is None else len(loaded.auxiliary)
+    plan = experiment.Plan(wanted, division, photographs, public, roles)
+    enrolled = seen.enrolled(facts.preprocessing) if seen.enrolled else None
+    admission = Admission(named.right, named.total, named.chance, classes, source, tuple(warnings))
+    _write(workdir, plan, facts, admission, named, found, enrolled, loaded)
+    logging.info(
+        "The model names %d of %d photographs of its %d people right (chance %.1f%%); its classes "
+        "are known from %s",
+        *(named.right, named.total, len(classes), 100 * named.chance, source),
+    )
+
+
+def _later(scores: Callable[[Preprocessing], np.ndarray], how: Preprocessing) -> Callable[[], Any]:
+    """Binds how pictures are prepared."""
+    return lambda: scores(how)
+
+
+def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:
+    """Refuses flags that name another model than the work directory's."""
+    stored = records.read(workdir.model, ModelFacts)
+    same = dataclasses.replace(
+        facts,
+        returns=facts.returns or stored.returns,
+        threshold=stored.threshold if facts.threshold is None else facts.threshold,
+    )
+    for field in dataclasses.fields(ModelFacts):
+        now, then = getattr(same, field.name), getattr(stored, field.name)
+        if now != then:
+            raise UserError(
+                f"{workdir.model} was made with {field.name}={then}, and the flags say {now}: "
+                "choose another --workdir"
+            )
+    plan = records.read(workdir.protocol, experiment.Plan)
+    if plan.faces.data_dir != GALLERY.value:
+        raise UserError(
+            f"--gallery_dir={GALLERY.value} contradicts {workdir.protocol}, which was made with "
+            f"{plan.faces.data_dir}: choose another --workdir"
+        )
+
+
+def _faces(how: Preprocessing) -> options.FacesOptions:
+    """Says how photographs are read: of the size and with the channels that the model wants."""
+    gallery, public = str(GALLERY.value), str(flags.FLAGS["auxiliary_dir"].value)
+    options.check_apart("gallery_dir", gallery, public)
+    for name in ("dataset", "data_dir"):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} is not for an audit: the people are those in --gallery_dir")
+    side: Any = flags.FLAGS["image_size"]
+    return options.FacesOptions(
+        dataset="folder",
+        image_size=side.value if side.present else max(how.photograph_side, SMALLEST_SIDE),
+        channels=how.count,
+        data_dir=gallery,
+        auxiliary_dir=public,
+        min_images=options.value_of("min_images") or 3,
+        strict_images=options.value_of("strict_images"),
+    )
+
+
+def _check_public(loaded: Faces) -> None:
+    """Refuses an attacker who has photographs of the people under attack."""
+    assert loaded.auxiliary is not None
+
+    def digests(images: Any) -> set[bytes]:
+        return {
+            hashlib.sha256(np.asarray(images[i]).tobytes()).digest() for i in range(len(images))
+        }
+
+    common = len(digests(loaded.images) & digests(loaded.auxiliary))
+    if common:
+        raise UserError(
+            f"--auxiliary_dir holds {common} photographs of --gallery_dir: the attacker's faces "
+            "must be other people's"
+        )
+
+
+def _look(
+    found: Imported, facts: ModelFacts, loaded: Faces
+) -> Callable[[Preprocessing, np.ndarray], np.ndarray]:
+    """Compiles once what shows photographs, by their positions, prepared in any way."""
+    ready = imported.prepared(found, facts)
+    model = jax.jit(ready.raw)
+
+    def show(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
+        outputs = []
+        for first in range(0, len(positions), _BATCH):
+            few = positions[first : first + _BATCH]
+            whole = np.concatenate([few, np.repeat(few[-1:], _BATCH - len(few))])
+            pictures = preprocessing.prepare(how, jnp.asarray(loaded.images[whole]))
+            outputs.append(np.asarray(model(ready.params, pictures))[: len(few)])
+        return np.concatenate(outputs)
+
+    return show
+
+
+def _returns(facts: ModelFacts, show: Callable[..., np.ndarray]) -> str:
+    """Says what the model returns, by a look at it where no flag says so."""
+    outputs = show(facts.preprocessing, np.arange(2))
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise UserError(
+            f"{facts.model} returns {outputs.shape[1:]} for each picture: a recognizer returns "
+            "the scores of at least 2 classes, or features"
+        )
+    if not np.isfinite(outputs).all():
+        raise UserError(
+            f"{facts.model} returns values that are not finite for photographs of the gallery: "
+            "check its weights, and --range, --mean and --deviation"
+        )
+    if facts.returns:
+        return facts.returns
+    sums = np.abs(outputs.sum(axis=1) - 1)
+    return PROBABILITIES if (outputs >= 0).all() and sums.max() < 1e-2 else LOGITS
+
+
+def _of_classifier(
+    loaded: Faces, show: Callable[..., np.ndarray], facts: ModelFacts, division: Any
+) -> Shown:
+    """Shows a classifier the photographs of its people."""
+    del division
+    count = show(facts.preprocessing, np.arange(1)).shape[1]
+    labels = _read_labels() if _LABELS.value else None
+    if labels is not None and len(labels) != count:
+        raise UserError(
+            f"--labels={_LABELS.value} names {len(labels)} classes, and {facts.model} has {count}"
+        )
+    names = tuple(n for n in loaded.names if labels is None or n in labels)
+    if not names:
+        raise UserError(
+            f"--labels={_LABELS.value} names nobody of --gallery_dir: its folders are "
+            f"{list_some(loaded.names)}, the classes {list_some(labels or ())}"
+        )
+    positions, people = _positions(loaded, names)
+
+    def scores(how: Preprocessing) -> np.ndarray:
+        outputs = show(how, positions)
+        return np.log(np.maximum(outputs, 1e-30)) if facts.returns == PROBABILITIES else outputs
+
+    return Shown(
+        scores=scores,
+        people=people,
+        names=names,
+        known=None if labels is None else np.array([labels.index(name) for name in names]),
+        classes=labels or tuple(f"class {number}" for number in range(count)),
+        enrolled=None,
+    )
+
+
+def _of_embedder(
+    loaded: Faces, show: Callable[..., np.ndarray], facts: ModelFacts, division: Any
+) -> Shown:
+    """Shows an embedder the photographs of people whose templates it has, or gets."""
+    given = _read_templates() if model_flags.TEMPLATES.value else None
+    classes = given[0] if given else loaded.names
+    names = tuple(name for name in loaded.names if name in classes)
+    if not names:
+        raise UserError(
+            f"--templates={model_flags.TEMPLATES.value} names nobody of --gallery_dir: its folders "
+            f"are {list_some(loaded.names)}"
+        )
+    positions, people = _positions(loaded, names)
+    asked = np.ones(len(people), bool)
+    if given is None:
+        roles = protocol.of_registered(
+            *(experiment.photographs_by_person(loaded), names),
+            *(division.seed, division.held_out, division.validation),
+        )
+        for person, name in enumerate(names):
+            own = np.flatnonzero(people == person)
+            asked[own[list(roles.training[TARGET][name])]] = False
+
+    def enrolled(how: Preprocessing) -> np.ndarray:
+        if given:
+            return np.asarray(templates.normalized(jnp.asarray(given[1])))
+        return templates.enroll(show(how, positions[~asked]), people[~asked])
+
+    def scores(how: Preprocessing) -> np.ndarray:
+        features = np.asarray(templates.normalized(jnp.asarray(show(how, positions[asked]))))
+        vectors = enrolled(how)
+        if features.shape[1] != vectors.shape[1]:
+            raise UserError(
+                f"--templates have {vectors.shape[1]} features, and {facts.model} returns "
+                f"{features.shape[1]}"
+            )
+        return facts.scale * features @ vectors.T
+
+    known = np.array([classes.index(name) for name in names])
+    return Shown(scores, people[asked], names, known, tuple(classes), enrolled)
+
+
+def _positions(loaded: Faces, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the photographs of some people, and who is on each."""
+    own = [loaded.indices_of(name) for name in names]
+    people = np.repeat(np.arange(len(names)), [len(each) for each in own])
+    return np.concatenate(own), people
+
+
+def _read_labels() -> tuple[str, ...]:
+    """Reads the names of the classes."""
+    path = pathlib.Path(str(_LABELS.value))
+    if not path.is_file():
+        raise MissingError(f"--labels={path} does not exist: name a file of the classes' names")
+    try:
+        text = path.read_text(encoding="utf-8")
+        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    except ValueError as error:
+        raise UserError(f"--labels={path} is no text, nor a JSON list ({error})") from error
+    names = tuple(str(name).strip() for name in listed)
+    while names and not names[-1]:
+        names = names[:-1]
+    if len(set(names)) < len(names):
+        raise UserError(f"--labels={path} names a class twice: each needs a name of its own")
+    return names
+
+
+def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
+    """Reads enrolled templates: names and vectors."""
+    path = pathlib.Path(str(model_flags.TEMPLATES.value))
+    if not path.is_file():
+        raise MissingError(f"--templates={path} does not exist: name an .npz of names and vectors")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names, vectors = arrays["names"], arrays["vectors"]
+    except Exception as error:  # zipfile and numpy each have their own.
+        raise UserError(f"--templates={path} is no .npz of names and vectors ({error})") from error
+    if vectors.ndim != 2 or names.shape != vectors.shape[:1] or not np.isfinite(vectors).all():
+        raise UserError(
+            f"--templates={path} holds names {names.shape} and vectors {vectors.shape}: a finite "
+            "vector for each name is needed"
+        )
+    return tuple(str(name) for name in names), vectors.astype(np.float32)
+
+
+def _classes(seen: Shown, scores: np.ndarray) -> tuple[dict[str, int], str]:
+    """Says which class each person is, and where that is from."""
+    if seen.known is None:
+        found, source = acquaintance.ask(scores, seen.people), "the model's answers"
+    else:
+        found, source = seen.known, "templates" if seen.enrolled else "labels"
+    return {name: int(place) for name, place in zip(seen.names, found, strict=True)}, source
+
+
+def _names(classes: tuple[str, ...], people: dict[str, int]) -> tuple[str, ...]:
+    """Names every class: by its person, or as the labels do."""
+    of_class = {place: name for name, place in people.items()}
+    return tuple(of_class.get(place, name) for place, name in enumerate(classes))
+
+
+def _write(
+    workdir: WorkDirectory,
+    plan: experiment.Plan,
+    facts: ModelFacts,
+    admission: Admission,
+    named: Acquaintance,
+    found: Imported,
+    enrolled: np.ndarray | None,
+    loaded: Faces,
+) -> None:
+    """Writes everything down, what says that it is whole at last."""
+    roles: Protocol = plan.protocol
+    records.write(workdir.protocol, plan)
+    if enrolled is not None:
+        names = np.array(roles.classes[TARGET])
+        storage.write_arrays(workdir.templates, {"names": names, "vectors": enrolled})
+    records.write(workdir.model, facts)
+    records.write(workdir.admission, admission)
+    _, weights = imported.recognizer(lambda p, x: x, found.params, facts, enrolled)
+    interval = statistics.wilson_interval(named.rate, named.total)
+    about = RecognizerFacts(
+        role=TARGET,
+        classes=len(roles.classes[TARGET]),
+        image_shape=tuple(loaded.images.shape[1:]),
+        epochs=0,
+        training_photographs=0,
+        validation_photographs=0,
+        test_photographs=named.total,
+        validation_accuracy=named.rate,
+        test_accuracy=named.rate,
+        test_accuracy_interval=interval,
+        settings=None,
+        digest=checkpoints.digest(weights),
+    )
+    records.write(workdir.recognizer(TARGET) / "recognizer.json", about)

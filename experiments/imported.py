@@ -1,0 +1,213 @@
+"""The target that was trained elsewhere: what is written down of it, and how it is read.
+
+<workdir>/target/model.json       which file, how its pictures are prepared, what it returns
+<workdir>/target/templates.npz    for an embedder, a template for each class
+<workdir>/target/recognizer.json  what it is, as of every recognizer; written last
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.attack import from_confidences
+from mia_jax.recognizer import importers, preprocessing, templates
+from mia_jax.recognizer.architectures import ApplyFn
+from mia_jax.recognizer.importers import Imported, functions
+from mia_jax.recognizer.preprocessing import Preprocessing
+from mia_jax.runtime import records, storage
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+LOGITS, PROBABILITIES, FEATURES = "logits", "probabilities", "features"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """Everything in `target/model.json`.
+
+    Attributes:
+      model: Path or module:function.
+      weights: Path or None.
+      output: The output that is taken, None for the only one.
+      digest: SHA-256 of the files; of a function, of its weights.
+      preprocessing: How pictures are prepared.
+      returns: "logits", "probabilities" or "features".
+      scale: Of an embedder's similarities.
+      threshold: The similarity from which an embedder takes a picture for a person; None for a
+        classifier.
+    """
+
+    model: str
+    weights: str | None
+    output: str | None
+    digest: str
+    preprocessing: Preprocessing
+    returns: str
+    scale: float
+    threshold: float | None
+
+
+class Prepared(NamedTuple):
+    """A model whose pictures are in [0, 1].
+
+    Attributes:
+      apply_fn: From weights and pictures to what the model returns.
+      params: The weights.
+      raw: The same function of pictures that are prepared already.
+    """
+
+    apply_fn: ApplyFn
+    params: Any
+    raw: ApplyFn
+
+
+def read(
+    name: str, weights: str | None, output: str | None, size: Any, given: dict[str, Any]
+) -> Imported:
+    """Reads a model.
+
+    Args:
+      name: A file, or module:function.
+      weights: A file of weights for a function; None without.
+      output: The output to take; None for the only one.
+      size: Height and width of the pictures of a function's model.
+      given: What is said of its pictures; only whether they are gray matters.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: If it cannot be read.
+    """
+    if ":" not in name or pathlib.Path(name).exists():
+        if weights:
+            raise UserError(f"--weights is for --model=module:function, and {name} has its own")
+        return importers.load(name, output)
+    if size is None:
+        raise UserError(f"--model={name} needs --size, the side of its pictures")
+    channels = 1 if given.get("channels") == preprocessing.GRAY else 3
+    imported = functions.load(imported_function("model", name), name, (*size, channels), weights)
+    importers.check_finite(imported, name)
+    return imported
+
+
+def imported_function(flag: str, path: str) -> Callable[..., Any]:
+    """Imports a user's function.
+
+    Args:
+      flag: The flag that names it.
+      path: "module:function".
+
+    Returns:
+      The function.
+
+    Raises:
+      UserError: If there is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # Whatever the user's module raises.
+        raise UserError(
+            f"--{flag}={path} cannot be imported ({type(error).__name__}: {error}): give "
+            "module:function of a module in the current directory or on PYTHONPATH"
+        ) from error
+    if not callable(function):
+        raise UserError(f"--{flag}={path} is no function but a {type(function).__name__}")
+    return function
+
+
+def digest(name: str, weights: str | None, params: Any) -> str:
+    """Tells one model from another.
+
+    Args:
+      name: A file, or module:function.
+      weights: A file of weights; None without.
+      params: The weights that were read.
+
+    Returns:
+      SHA-256 of the bytes of files and weights, 64 hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for path in (name, weights):
+        if path and pathlib.Path(path).is_file():
+            total.update(pathlib.Path(path).read_bytes())
+    for leaf in jax.tree.leaves(params):
+        total.update(np.ascontiguousarray(np.asarray(leaf)).data)
+    return total.hexdigest()
+
+
+def prepared(imported: Imported, facts: ModelFacts) -> Prepared:
+    """Lets the model take pictures in [0, 1], in compute's own type.
+
+    Args:
+      imported: The model.
+      facts: How its pictures are prepared.
+
+    Returns:
+      The model.
+    """
+
+    def raw(params: Any, pictures: jax.Array) -> jax.Array:
+        return imported.apply_fn(params, pictures).astype(jnp.float32)
+
+    apply_fn = preprocessing.preparing(raw, facts.preprocessing)
+    return Prepared(apply_fn, imported.params, raw)
+
+
+def recognizer(
+    apply_fn: ApplyFn, params: Any, facts: ModelFacts, enrolled: np.ndarray | None
+) -> tuple[ApplyFn, Any]:
+    """Makes a function of logits, whatever the model returns.
+
+    Args:
+      apply_fn: The model.
+      params: Its weights.
+      facts: What it returns.
+      enrolled: The templates of an embedder, `[classes, features]`.
+
+    Returns:
+      The function and its weights.
+    """
+    if facts.returns == FEATURES:
+        weights = {templates.EMBEDDER: params, templates.TEMPLATES: enrolled}
+        return templates.recognizer(apply_fn, facts.scale), weights
+    return from_confidences(apply_fn) if facts.returns == PROBABILITIES else apply_fn, params
+
+
+@functools.cache  # The stages of an audit share it, and what is compiled for it.
+def load(root: str) -> tuple[ApplyFn, Any]:
+    """Reads the target of a work directory again.
+
+    Args:
+      root: The work directory.
+
+    Returns:
+      From weights and pictures `[n, height, width, channels]` in [0, 1] to logits, and the weights.
+
+    Raises:
+      UserError: If the model is no longer what it was.
+    """
+    workdir = WorkDirectory(root)
+    facts = records.read(workdir.model, ModelFacts)
+    how = facts.preprocessing
+    given = {"channels": how.channels}
+    imported = read(facts.model, facts.weights, facts.output, how.size, given)
+    if digest(facts.model, facts.weights, imported.params) != facts.digest:
+        raise UserError(
+            f"{facts.model} is not the model for which {workdir.root} was made: restore it, or "
+            "choose another --workdir"
+        )
+    enrolled = None
+    if facts.returns == FEATURES:
+        enrolled = storage.read_arrays(workdir.templates)["vectors"]
+    ready = prepared(imported, facts)
+    return recognizer(ready.apply_fn, ready.params, facts, enrolled)

@@ -1,0 +1,143 @@
+"""The model to audit, as the flags say: its file, how its pictures are prepared, its answers."""
+
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from experiments import imported
+from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from mia_jax.recognizer import preprocessing, templates
+from mia_jax.recognizer.importers import Imported, model
+from mia_jax.recognizer.preprocessing import Preprocessing
+from mia_jax.runtime.errors import UserError
+
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "The model to audit: a file (.onnx, .pt2 of torch.export, .keras, .jaxexport of jax.export), "
+    "or module:function, which returns (apply_fn, params), a torch.nn.Module or a keras.Model.",
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    "Weights for --model=module:function: .safetensors or .npz, or a state_dict in .pt or .pth.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Which output to take of a model with several.")
+_PREPROCESSING = flags.DEFINE_string(
+    "preprocessing",
+    None,
+    "A JSON file that says how the model's pictures are prepared, with the names of the flags "
+    "below; by default the model's file with .json added, where there is one.",
+)
+_SIZE = flags.DEFINE_list("size", None, "Side of the model's pictures, or height and width.")
+_CHANNELS = flags.DEFINE_enum(
+    "channel_order", None, preprocessing.ORDERS, "Of the model's pictures (JSON: channels)."
+)
+_RANGE = flags.DEFINE_float(
+    "range", None, "The value of white in the model's pictures before mean and deviation; 1 or 255."
+)
+_MEAN = flags.DEFINE_list("mean", None, "What is subtracted: one number, or one for each channel.")
+_DEVIATION = flags.DEFINE_list("deviation", None, "What it is divided by after that, alike.")
+_CROP = flags.DEFINE_float("crop", None, "The part of a photograph's side that the model sees.")
+_RETURNS = flags.DEFINE_enum(
+    "returns",
+    None,
+    [LOGITS, PROBABILITIES, FEATURES],
+    "What the model returns; by default features with --templates, else logits or probabilities "
+    "as they look.",
+)
+TEMPLATES = flags.DEFINE_string(
+    "templates",
+    None,
+    "For an embedder, the enrolled templates: an .npz file of names and vectors; by default they "
+    "are made of the gallery's enrollment photographs.",
+)
+SCALE = flags.DEFINE_float(
+    "scale", templates.SCALE, "What an embedder's similarities are multiplied by.", 1e-3
+)
+THRESHOLD = flags.DEFINE_float(
+    "threshold",
+    None,
+    "The similarity from which an embedder takes a picture for a person; by default that at which "
+    "1% of the gallery's strangers are taken for each other.",
+    -1.0,
+    1.0,
+)
+
+
+def from_flags() -> tuple[Imported, ModelFacts]:
+    """Reads the model that the flags name.
+
+    Returns:
+      The model, and what is said of it; `returns` is "" where no flag says it, and `threshold` is
+      that of the flag.
+
+    Raises:
+      UserError: If a flag is missing, or the model cannot be read.
+    """
+    name = _MODEL.value
+    if not name:
+        raise UserError("--model is needed: a file of a model, or module:function")
+    given = {**_from_file(name), **_given()}
+    found = imported.read(name, _WEIGHTS.value, _OUTPUT.value, given.get("size"), given)
+    how = _preprocessing(name, found, given)
+    returns = _RETURNS.value or (FEATURES if TEMPLATES.value else "")
+    digest = imported.digest(name, _WEIGHTS.value, found.params)
+    facts = ModelFacts(
+        *(name, _WEIGHTS.value, _OUTPUT.value, digest, how, returns),
+        *(SCALE.value, THRESHOLD.value),
+    )
+    return found, facts
+
+
+def _from_file(name: str) -> dict[str, Any]:
+    """Reads the JSON file that describes the model's pictures."""
+    beside = pathlib.Path(f"{name}.json")
+    path = _PREPROCESSING.value or (str(beside) if beside.is_file() else None)
+    return preprocessing.read(path) if path else {}
+
+
+def _given() -> dict[str, Any]:
+    """Returns what flags say of the model's pictures."""
+    named = {
+        "size": _SIZE,
+        "channels": _CHANNELS,
+        "range": _RANGE,
+        "mean": _MEAN,
+        "deviation": _DEVIATION,
+        "crop": _CROP,
+    }
+    found: dict[str, Any] = {k: flag.value for k, flag in named.items() if flag.value is not None}
+    for field in ("size", "mean", "deviation"):
+        if field in found:
+            try:
+                found[field] = [float(number) for number in found[field]]
+            except ValueError:
+                said = ",".join(found[field])
+                raise UserError(f"--{field}={said} is no number, nor several") from None
+    return preprocessing.fields(found)
+
+
+def _preprocessing(name: str, found: Imported, given: dict[str, Any]) -> Preprocessing:
+    """Puts together what file, flags and model say of the model's pictures."""
+    *sides, channels = found.image_shape
+    wanted = dict(given)
+    if None in sides and "size" not in wanted:
+        raise UserError(
+            f"{name} takes pictures of any size ({model.spell(found.image_shape)}): say with "
+            "--size which it was trained on"
+        )
+    wanted.setdefault("size", tuple(sides))
+    if any(own not in (None, said) for own, said in zip(sides, wanted["size"], strict=True)):
+        raise UserError(
+            f"--size={'x'.join(map(str, wanted['size']))} is not that of {name}, which takes "
+            f"{model.spell(sides)}"
+        )
+    wanted.setdefault("channels", preprocessing.GRAY if channels == 1 else preprocessing.RGB)
+    how = Preprocessing(**wanted)
+    if channels not in (None, how.count):
+        raise UserError(
+            f"--channel_order={how.channels} does not fit {name}, which takes {channels} channels"
+        )
+    return how

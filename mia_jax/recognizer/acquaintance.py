@@ -1,0 +1,184 @@
+"""Whether a model knows the people whom it is said to know, by photographs of them.
+
+A model that names its own people no better than chance is not what it is said to be: its pictures
+are prepared in another way, or its classes are other people. Both are tried, so as to say which.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+import scipy.stats
+
+from mia_jax.runtime.errors import UserError
+
+LEVEL = 1e-3  # Of the test that a model does better than chance.
+_RELABELED = "with its classes given to other people"
+_ENOUGH = 0.1  # By how much an alternative has to name more photographs right to be worth a word.
+
+
+class Acquaintance(NamedTuple):
+    """How many photographs a model names right.
+
+    Attributes:
+      right: How many.
+      total: Of how many.
+      chance: The rate of a model whose answers have nothing to do with who is on a photograph, and
+        are given as often.
+      p_value: How often such a model names as many right.
+    """
+
+    right: int
+    total: int
+    chance: float
+    p_value: float
+
+    @property
+    def rate(self) -> float:
+        """The fraction named right."""
+        return self.right / self.total
+
+    @property
+    def known(self) -> bool:
+        """Whether the model does better than chance."""
+        return self.p_value < LEVEL
+
+
+def measure(scores: np.ndarray, labels: np.ndarray) -> Acquaintance:
+    """Counts the photographs that a model names right.
+
+    Args:
+      scores: `[n, classes]`: logits, probabilities or similarities.
+      labels: `[n]`, the class of the person on each.
+
+    Returns:
+      What was counted. Values that are not finite count as wrong.
+    """
+    finite = np.isfinite(scores).all(axis=1)
+    answers = np.where(finite, np.argmax(scores, axis=1), -1)
+    right = int(np.sum(answers == labels))
+    classes = scores.shape[1]
+    given = np.bincount(answers[finite], minlength=classes) / len(labels)
+    chance = float(np.sum(given * np.bincount(labels, minlength=classes) / len(labels)))
+    p_value = float(scipy.stats.binom.sf(right - 1, len(labels), chance)) if right else 1.0
+    return Acquaintance(right, len(labels), chance, p_value)
+
+
+def ask(scores: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Asks a model which class each person is: the assignment of most confidence.
+
+    Args:
+      scores: `[n, classes]`, of photographs; logits.
+      people: `[n]`, who is on each, from 0, every number in use.
+
+    Returns:
+      `[people]`, the class of each, no class twice.
+
+    Raises:
+      UserError: If there are more people than classes.
+
+    Source: H. Kuhn, "The Hungarian method for the assignment problem", 1955.
+    """
+    count, classes = int(people.max()) + 1, scores.shape[1]
+    if count > classes:
+        raise UserError(
+            f"the gallery has {count} people and the model {classes} classes: leave those out whom "
+            "it does not know, or say with --labels who its classes are"
+        )
+    confidences = scipy.special.log_softmax(scores, axis=1)
+    means = np.stack([confidences[people == person].mean(axis=0) for person in range(count)])
+    _, found = scipy.optimize.linear_sum_assignment(
+        np.nan_to_num(means, neginf=-1e9), maximize=True
+    )
+    return found
+
+
+def named(scores: np.ndarray, people: np.ndarray, classes: np.ndarray | None) -> Acquaintance:
+    """Counts the photographs of its own people that a model names right.
+
+    Args:
+      scores: `[n, classes]`, of photographs.
+      people: `[n]`, who is on each, from 0, every number in use.
+      classes: `[people]`, the class of each person; None to ask the model about every other
+        photograph of each, and count the rest.
+
+    Returns:
+      What was counted.
+
+    Raises:
+      UserError: If the model is asked, and there are more people than classes.
+    """
+    if classes is not None:
+        return measure(scores, classes[people])
+    asked = alternate(people)
+    return measure(scores[~asked], ask(scores[asked], people[asked])[people[~asked]])
+
+
+def check(
+    scores: np.ndarray,
+    people: np.ndarray,
+    classes: np.ndarray | None,
+    alternatives: Mapping[str, Callable[[], np.ndarray]],
+) -> tuple[Acquaintance, tuple[str, ...]]:
+    """Refuses a model that knows its own people no better than chance, with the likely reason.
+
+    Args:
+      scores: `[n, classes]`, of photographs of its people, prepared as was said.
+      people: `[n]`, who is on each, from 0, every number in use.
+      classes: `[people]`, which class is whose, as somebody said; None to ask the model.
+      alternatives: By what to call it, a function that shows the photographs prepared in another
+        way: `() -> [n, classes]`.
+
+    Returns:
+      How well the model knows them, and warnings: where a usual alternative does much better.
+
+    Raises:
+      UserError: If it does not know them, naming everything that was tried and what came of it.
+    """
+    found = named(scores, people, classes)
+    others = {name: named(show(), people, classes) for name, show in alternatives.items()}
+    if classes is not None and not found.known and len(people) >= 2 * len(classes):
+        others[_RELABELED] = named(scores, people, None)
+    best = max(others, key=lambda name: others[name].rate, default="")
+    if found.known:
+        better = bool(best) and others[best].rate > found.rate + _ENOUGH
+        warning = (
+            f"the model names {_spell(found)} right as its pictures are said to be, and "
+            f"{_spell(others[best])} {best}: check which is meant"
+            if better
+            else ""
+        )
+        return found, (warning,) * better
+    reason = "none of these explains it: check the labels, the crop, and whose model it is"
+    if best and others[best].known:
+        reason = f"most likely its pictures are meant {best}"
+        if best == _RELABELED:
+            reason = "most likely --labels names its classes in another order"
+    tried = "; ".join(f"{name}: {each.right} of {each.total}" for name, each in others.items())
+    raise UserError(
+        f"the model names {_spell(found)} of its own people right, no better than chance "
+        f"({found.chance:.0%}): {reason} (tried {tried})"
+    )
+
+
+def alternate(people: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Takes every other photograph of each person, the first among them.
+
+    Args:
+      people: `[n]`, who is on each.
+
+    Returns:
+      bool `[n]`.
+    """
+    numbers = np.asarray(people)
+    taken = np.zeros(len(numbers), bool)
+    for person in np.unique(numbers):
+        taken[np.flatnonzero(numbers == person)[::2]] = True
+    return taken
+
+
+def _spell(found: Acquaintance) -> str:
+    """Writes how many photographs were named right."""
+    return f"{found.right} of {found.total} photographs"

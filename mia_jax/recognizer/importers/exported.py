@@ -1,0 +1,119 @@
+"""Archives of `jax.export`, as functions of JAX.
+
+An archive has no rule for `vmap`, which the attack uses; but each picture of a batch is on its own,
+so that another axis becomes part of the batch.
+"""
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from mia_jax.recognizer.importers import model
+from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime.errors import MissingError, UserError
+
+
+def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+    """Reads an archive that holds weights and function: `images -> logits`.
+
+    Args:
+      path: The file, bytes of `jax.export.Exported.serialize(vjp_order=1)`.
+      output: Not used.
+
+    Returns:
+      The model; its weights are within the function, and `params` is empty.
+
+    Raises:
+      MissingError: If the file is missing.
+      UserError: If it is damaged, takes anything but pictures, has no gradient, or is not for this
+        kind of device.
+    """
+    del output
+    if not pathlib.Path(path).is_file():
+        raise MissingError(f"{path} does not exist: name a file of a model")
+    try:
+        exported = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
+    except Exception as error:  # flatbuffers and jax each have their own.
+        raise UserError(f"{path} is no whole archive of jax.export ({error})") from error
+    return of_exported(exported, str(path))
+
+
+def of_exported(exported: Any, where: str) -> Imported:
+    """Makes a function of an archive in memory.
+
+    Args:
+      exported: `jax.export.Exported`.
+      where: What to call it in an error.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: As `load`.
+    """
+    if len(exported.in_avals) != 1 or len(exported.out_avals) != 1:
+        raise UserError(
+            f"{where} takes {len(exported.in_avals)} arrays and returns "
+            f"{len(exported.out_avals)}: export a function of pictures alone, its weights within"
+        )
+    if not exported.has_vjp():
+        raise UserError(f"{where} has no gradient: write it with serialize(vjp_order=1)")
+    backend = jax.default_backend()
+    if backend not in exported.platforms:
+        raise UserError(
+            f"{where} is for {', '.join(exported.platforms)}, and this is {backend}: export it "
+            f"with platforms=[..., {backend!r}]"
+        )
+    sides = [side if isinstance(side, int) else None for side in exported.in_avals[0].shape]
+    model.check_batch(where, sides[0] if sides else None)
+    first, single = model.channels_first(where, sides), sides[0] == 1
+    call = _rows(exported.call, single)
+    backward = _rows(lambda x, g: exported.vjp().call(x, g)[0], single)
+
+    @jax.custom_vjp
+    def outputs(images: jax.Array) -> jax.Array:
+        return call(images)
+
+    outputs.defvjp(lambda images: (call(images), images), lambda x, g: (backward(x, g),))
+    apply_fn = functools.partial(_apply, where, outputs, first)
+    return Imported(apply_fn, {}, model.image_shape(where, sides))
+
+
+def _rows(function: Callable[..., Any], single: bool) -> Callable[..., Any]:
+    """Gives a function of batches its rule for `vmap`: more rows, or one after the other."""
+
+    def of_batch(*arrays: jax.Array) -> jax.Array:
+        if single:
+            return jax.lax.map(lambda rows: function(*[r[None] for r in rows])[0], arrays)
+        return function(*arrays)
+
+    batched = custom_vmap(of_batch)
+
+    @batched.def_vmap
+    def rule(size: int, which: list[bool], *arrays: jax.Array) -> tuple[jax.Array, bool]:
+        whole = [
+            a if is_batched else jnp.broadcast_to(a, (size, *a.shape))
+            for a, is_batched in zip(arrays, which, strict=True)
+        ]
+        result = batched(*[a.reshape(-1, *a.shape[2:]) for a in whole])
+        return result.reshape(size, -1, *result.shape[1:]), True
+
+    return batched
+
+
+def _apply(
+    where: str,
+    outputs: Callable[[jax.Array], jax.Array],
+    first: bool,
+    params: Mapping[str, Any],
+    images: jax.Array,
+) -> jax.Array:
+    """Evaluates the archive on pictures whose channels are last."""
+    del params
+    return model.vectors(where, outputs(images.transpose(0, 3, 1, 2) if first else images))

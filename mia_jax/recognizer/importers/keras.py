@@ -1,0 +1,114 @@
+"""Models of Keras 3, as functions of JAX: Keras itself evaluates them, on its JAX backend."""
+
+import functools
+import os
+import pathlib
+import sys
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from mia_jax.recognizer.importers import model
+from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime.errors import MissingError, UserError
+
+_BACKEND = "KERAS_BACKEND"
+
+
+def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+    """Reads a model that Keras 3 saved.
+
+    Args:
+      path: The file, which ends in .keras.
+      output: Not used: a model of several outputs is refused.
+
+    Returns:
+      The model. Its weights are {"trainable": [...], "fixed": [...]}.
+
+    Raises:
+      MissingError: If the file or Keras is missing.
+      UserError: If the file is damaged, needs code of its own, or is no model of pictures, or if
+        Keras was imported with another backend before.
+    """
+    del output
+    keras = _keras()
+    if not pathlib.Path(path).is_file():
+        raise MissingError(f"{path} does not exist: name a file of a model")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no whole file of Keras 3: save the model as .keras")
+    try:
+        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Whatever Keras raises.
+        reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{path} cannot be read by Keras without its own code ({reason})"
+        ) from error
+    return of_model(loaded, str(path))
+
+
+def of_model(loaded: Any, where: str) -> Imported:
+    """Makes a function of a model in memory.
+
+    Args:
+      loaded: `keras.Model`, from pictures to vectors.
+      where: What to call it in an error.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: If it takes or returns anything else.
+    """
+    for what, found in (("takes", loaded.inputs), ("returns", loaded.outputs)):
+        if len(found) != 1:
+            raise UserError(f"{where} {what} {len(found)} arrays: a recognizer {what} one")
+    sides = list(loaded.inputs[0].shape)
+    model.check_batch(where, sides[0] if sides else None)
+    params = {
+        "trainable": [each.value for each in loaded.trainable_variables],
+        "fixed": [each.value for each in loaded.non_trainable_variables],
+    }
+    first = model.channels_first(where, sides)
+    apply_fn = functools.partial(_apply, where, loaded, first, sides[0] == 1)
+    return Imported(apply_fn, params, model.image_shape(where, sides))
+
+
+def _apply(
+    where: str, loaded: Any, first: bool, single: bool, params: Mapping[str, Any], images: jax.Array
+) -> jax.Array:
+    """Evaluates the model on pictures whose channels are last."""
+
+    def batch(pictures: jax.Array) -> jax.Array:
+        given = pictures.transpose(0, 3, 1, 2) if first else pictures
+        result, _ = loaded.stateless_call(
+            params["trainable"], params["fixed"], given, training=False
+        )
+        return model.vectors(where, result)
+
+    return jax.vmap(lambda each: batch(each[None])[0])(images) if single else batch(images)
+
+
+def _keras() -> Any:
+    """Imports Keras with its JAX backend, which it takes from the environment once."""
+    before = os.environ.get(_BACKEND)
+    if "keras" not in sys.modules:
+        os.environ[_BACKEND] = "jax"
+    try:
+        import keras
+    except ImportError as error:
+        raise MissingError(
+            'a model of Keras needs the package keras: pip install "mia_jax[keras]"'
+        ) from error
+    finally:
+        if before is None:
+            os.environ.pop(_BACKEND, None)
+        else:
+            os.environ[_BACKEND] = before
+    if keras.config.backend() != "jax":
+        raise UserError(
+            f"Keras runs on {keras.config.backend()} in this process: set {_BACKEND}=jax before it "
+            "is imported"
+        )
+    return keras

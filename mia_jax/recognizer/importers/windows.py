@@ -1,0 +1,213 @@
+"""Convolution and pooling as the networks of others have them: any stride, padding and groups.
+
+Operations of ONNX, on arrays whose channels are last, for `operations`.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mia_jax.recognizer import convolution
+from mia_jax.runtime.errors import UserError
+
+Padding = tuple[tuple[int, int], ...]
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def _padding(
+    attributes: Mapping[str, Any],
+    sides: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[Padding, Padding]:
+    """Returns what is padded before and after each side, and what rounding up adds after it."""
+    auto = attributes.get("auto_pad", "NOTSET")
+    extents = [d * (w - 1) + 1 for d, w in zip(dilations, window, strict=True)]
+    rank = len(sides)
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        totals = [
+            max((-(-side // s) - 1) * s + extent - side, 0)
+            for side, s, extent in zip(sides, strides, extents, strict=True)
+        ]
+        less = [(total // 2, total - total // 2) for total in totals]
+        pads = tuple(less if auto == "SAME_UPPER" else [(b, a) for a, b in less])
+    elif auto == "VALID":
+        pads = ((0, 0),) * rank
+    else:
+        flat = attributes.get("pads", [0] * 2 * rank)
+        pads = tuple(zip(flat[:rank], flat[rank:], strict=True))
+    extra = [(0, 0)] * rank
+    if attributes.get("ceil_mode"):
+        for axis, (side, s, extent, pad) in enumerate(
+            zip(sides, strides, extents, pads, strict=True)
+        ):
+            room = side + sum(pad) - extent
+            count = -(-room // s) + 1
+            if (count - 1) * s >= side + pad[0]:  # A window has to start on the picture.
+                count -= 1
+            extra[axis] = (0, max((count - 1) * s - room, 0))
+    return pads, tuple(extra)
+
+
+def _window(attributes: Mapping[str, Any], rank: int) -> tuple[list[int], list[int]]:
+    """Returns strides and dilations."""
+    ones = [1] * rank
+    return attributes.get("strides", ones), attributes.get("dilations", ones)
+
+
+def convolve(attributes: Mapping[str, Any], x: Any, kernel: Any, bias: Any = None) -> Any:
+    """Convolves pictures, in groups of channels if asked for.
+
+    Args:
+      attributes: Of the operation Conv.
+      x: `[n, height, width, channels]`.
+      kernel: `[height, width, channels / groups, features]`.
+      bias: `[features]` or None.
+
+    Returns:
+      `[n, height, width, features]`.
+
+    Raises:
+      UserError: If these are no pictures.
+    """
+    if x.ndim != 4:
+        raise UserError(f"it convolves {x.ndim - 2} dimensions: only pictures are supported")
+    strides, dilations = _window(attributes, 2)
+    pads, _ = _padding(attributes, x.shape[1:3], kernel.shape[:2], strides, dilations)
+    groups = attributes.get("group", 1)
+    y = _convolution(x, kernel, tuple(strides), pads, tuple(dilations), groups)
+    return y if bias is None else y + bias
+
+
+def _convolution(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    pads: Padding,
+    dilations: tuple[int, ...],
+    groups: int,
+) -> jax.Array:
+    """Convolves, formulated by backend: on CPU, XLA's own gradient is slow where it is strided."""
+    if jax.default_backend() != "cpu" or groups > 1 or set(dilations) != {1}:
+        return lax.conv_general_dilated(
+            *(x, kernel, strides, pads),
+            rhs_dilation=dilations,
+            dimension_numbers=_LAYOUT,
+            feature_group_count=groups,
+        )
+    height, width = kernel.shape[:2]
+    if (height, width) == (1, 1) and not np.any(pads):
+        return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    if strides == (1, 1):
+        return _at_stride_1(x, kernel, pads)
+    return _at_stride_1(*_blocks(x, kernel, strides, pads), ((0, 0), (0, 0)))
+
+
+def _blocks(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding
+) -> tuple[jax.Array, jax.Array]:
+    """Moves a block of pixels as large as a stride into the channels, and the kernel's alike.
+
+    A convolution of a stride is one of stride 1 on such blocks, with zeros added to the kernel; its
+    gradient then is a convolution too, without the zeros between rows that a stride would ask for.
+    """
+    taps = [-(-size // s) for size, s in zip(kernel.shape, strides, strict=False)]
+    widths, sides = [(0, 0)], []
+    for side, size, s, tap, (before, after) in zip(
+        x.shape[1:3], kernel.shape, strides, taps, pads, strict=False
+    ):
+        count = (side + before + after - size) // s + 1
+        whole = (count - 1 + tap) * s
+        widths.append((before, whole - side - before))
+        sides.append(whole // s)
+    n, channels, features = x.shape[0], kernel.shape[2], kernel.shape[3]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(*w, 0) for w in (*widths, (0, 0))])
+    x = x.reshape(n, sides[0], strides[0], sides[1], strides[1], channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(n, *sides, -1)
+    missing = [(0, t * s - size) for t, s, size in zip(taps, strides, kernel.shape, strict=False)]
+    kernel = jnp.pad(kernel, (*missing, (0, 0), (0, 0)))
+    kernel = kernel.reshape(taps[0], strides[0], taps[1], strides[1], channels, features)
+    return x, kernel.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, -1, features)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _at_stride_1(x: jax.Array, kernel: jax.Array, pads: Padding) -> jax.Array:
+    """Convolves at stride 1; the gradient is written as in `convolution.convolve`."""
+    return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_LAYOUT)
+
+
+def _at_stride_1_forward(
+    x: jax.Array, kernel: jax.Array, pads: Padding
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _at_stride_1(x, kernel, pads), (x, kernel)
+
+
+def _at_stride_1_backward(
+    pads: Padding, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
+    around = [
+        (size - 1 - before, size - 1 - after)
+        for size, (before, after) in zip(kernel.shape, pads, strict=False)
+    ]
+    gradient = lax.conv_general_dilated(
+        cotangent, transposed, (1, 1), around, dimension_numbers=_LAYOUT
+    )
+    _, of_kernel = jax.vjp(
+        lambda k: lax.conv_general_dilated(x, k, (1, 1), pads, dimension_numbers=_LAYOUT), kernel
+    )
+    return gradient, *of_kernel(cotangent)
+
+
+_at_stride_1.defvjp(_at_stride_1_forward, _at_stride_1_backward)
+
+
+def max_pool(attributes: Mapping[str, Any], x: Any) -> Any:
+    """Takes the maximum of each window of pictures whose channels are last."""
+    window = attributes["kernel_shape"]
+    strides, dilations = _window(attributes, len(window))
+    pads, extra = _padding(attributes, x.shape[1:-1], window, strides, dilations)
+    sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
+    if x.ndim == 4 and [*window, *strides] == [2, 2, 2, 2] and not np.any(sums):
+        return convolution.max_pool(x)
+    return lax.reduce_window(
+        x,
+        -jnp.inf,
+        lax.max,
+        (1, *window, 1),
+        (1, *strides, 1),
+        ((0, 0), *sums, (0, 0)),
+        window_dilation=(1, *dilations, 1),
+    )
+
+
+def average_pool(attributes: Mapping[str, Any], x: Any) -> Any:
+    """Takes the mean of each window of pictures whose channels are last."""
+    window = attributes["kernel_shape"]
+    strides, dilations = _window(attributes, len(window))
+    pads, extra = _padding(attributes, x.shape[1:-1], window, strides, dilations)
+    counted = np.ones(x.shape[1:-1], np.float32)
+    counted = np.pad(counted, pads, constant_values=float(attributes.get("count_include_pad", 0)))
+    counted = np.pad(counted, extra)
+
+    def total(array: jax.Array) -> jax.Array:
+        return lax.reduce_window(
+            array,
+            0.0,
+            lax.add,
+            (1, *window, 1),
+            (1, *strides, 1),
+            "VALID",
+            window_dilation=(1, *dilations, 1),
+        )
+
+    sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
+    padded = jnp.pad(x, ((0, 0), *sums, (0, 0)))
+    return total(padded) / total(jnp.asarray(counted[None, ..., None]))

@@ -1,0 +1,215 @@
+"""What a model from elsewhere wants its pictures to be: size, order of channels, range, crop.
+
+Everything here takes pictures `[n, height, width, channels]` in [0, 1], as the attack makes them,
+and `prepare` turns them into what the model takes; gradients flow through it.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mia_jax.recognizer.architectures import ApplyFn
+from mia_jax.runtime.errors import MissingError, UserError
+
+RGB, BGR, GRAY = "RGB", "BGR", "gray"
+ORDERS = (RGB, BGR, GRAY)
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What a model wants its pictures to be.
+
+    Attributes:
+      size: Height and width.
+      channels: Their order: RGB, BGR or gray.
+      range: The value of white, before mean and deviation; black is 0.
+      mean: What is subtracted, one number or one for each channel in the model's order.
+      deviation: What it is divided by after that, alike.
+      crop: The part of the photograph's side that the model sees, in (0, 1]: the middle of it.
+
+    Raises:
+      UserError: If a value is out of range, naming it.
+    """
+
+    size: tuple[int, int]
+    channels: str = RGB
+    range: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    deviation: tuple[float, ...] = (1.0,)
+    crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        if self.channels not in ORDERS:
+            raise UserError(f"channels={self.channels} is no order: give {', '.join(ORDERS)}")
+        if min(self.size) < 1 or len(self.size) != 2:
+            raise UserError(f"size={self.size} is no size in pixels: give height and width")
+        if not self.range > 0:
+            raise UserError(f"range={self.range} is no value of white: 1 and 255 are usual")
+        for name in ("mean", "deviation"):
+            if len(getattr(self, name)) not in (1, self.count):
+                raise UserError(
+                    f"{name}={getattr(self, name)} does not fit {self.channels}: give one number, "
+                    f"or {self.count}"
+                )
+        if not all(each > 0 for each in self.deviation):
+            raise UserError(f"deviation={self.deviation} cannot be divided by: give more than 0")
+        if not 0 < self.crop <= 1:
+            raise UserError(f"crop={self.crop} is no part of a side: give more than 0, at most 1")
+
+    @property
+    def count(self) -> int:
+        """The number of channels."""
+        return 1 if self.channels == GRAY else 3
+
+    @property
+    def photograph_side(self) -> int:
+        """The side of a square photograph of which the model sees `crop`, at its own size."""
+        return round(max(self.size) / self.crop)
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Preprocessing))
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a small JSON file with some of the fields of a `Preprocessing`.
+
+    Args:
+      path: The file, such as {"size": 112, "channels": "BGR", "range": 255, "mean": 127.5}.
+
+    Returns:
+      The fields that are there, with numbers turned into tuples.
+
+    Raises:
+      MissingError: If there is no such file.
+      UserError: If it is no JSON object, or a field is unknown or of another type.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise MissingError(f"{path} does not exist: name a JSON file that describes the pictures")
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON ({error})") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{path} holds no object: give some of {', '.join(FIELDS)}")
+    for name, value in given.items():
+        numbers = value if isinstance(value, list) else [value]
+        fits = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        if name not in FIELDS:
+            raise UserError(f"{path}: {name} is unknown: give some of {', '.join(FIELDS)}")
+        if isinstance(value, str) != (name == "channels") or not (fits or name == "channels"):
+            raise UserError(f"{path}: {name}={value!r} is of another type than is needed")
+    return fields(given)
+
+
+def fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns single numbers into the tuples of a `Preprocessing`.
+
+    Args:
+      given: Fields by name; size is a side or two, mean and deviation one number or several.
+
+    Returns:
+      The same, to be given to `Preprocessing`.
+    """
+    found = dict(given)
+    for name in ("size", "mean", "deviation"):
+        if name in found:
+            value = found[name]
+            many = tuple(value) if isinstance(value, Sequence) else (value,)
+            found[name] = many * 2 if name == "size" and len(many) == 1 else many
+    if "size" in found:
+        found["size"] = tuple(int(side) for side in found["size"])
+    return found
+
+
+def prepare(how: Preprocessing, images: jax.Array) -> jax.Array:
+    """Turns pictures into what a model takes.
+
+    Args:
+      how: What it wants.
+      images: `[n, height, width, 1 or 3]` in [0, 1].
+
+    Returns:
+      `[n, *how.size, how.count]`.
+    """
+    x = _resized(_middle(images, how), how.size)
+    if x.shape[-1] != how.count:
+        gray = how.channels == GRAY
+        x = (
+            (x * jnp.array(_LUMA, x.dtype)).sum(-1, keepdims=True)
+            if gray
+            else jnp.repeat(x, 3, axis=-1)
+        )
+    x = x[..., ::-1] if how.channels == BGR else x
+    mean, deviation = (jnp.array(each, x.dtype) for each in (how.mean, how.deviation))
+    return (how.range * x - mean) / deviation
+
+
+def _middle(images: jax.Array, how: Preprocessing) -> jax.Array:
+    """Crops the middle, in the proportions that the model wants."""
+    height, width = images.shape[1:3]
+    scale = how.crop * min(height / how.size[0], width / how.size[1])
+    rows, columns = (round(scale * side) for side in how.size)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images[:, top : top + rows, left : left + columns]
+
+
+def _resized(images: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes pictures, against aliasing, where they are of another size."""
+    if images.shape[1:3] == size:
+        return images
+    shape = (images.shape[0], *size, images.shape[-1])
+    return jax.image.resize(images, shape, "linear", antialias=True)
+
+
+def preparing(apply_fn: ApplyFn, how: Preprocessing) -> ApplyFn:
+    """Lets a model take pictures in [0, 1].
+
+    Args:
+      apply_fn: The model, of weights and what `prepare` makes.
+      how: What it wants.
+
+    Returns:
+      The model, of weights and pictures `[n, height, width, 1 or 3]` in [0, 1].
+    """
+    return lambda params, images: apply_fn(params, prepare(how, images))
+
+
+_OTHER = {BGR: RGB, RGB: BGR}
+_RANGES = {
+    "in [0, 1]": {"range": 1.0, "mean": (0.0,), "deviation": (1.0,)},
+    "in [0, 255]": {"range": 255.0, "mean": (0.0,), "deviation": (1.0,)},
+    "in [-1, 1]": {"range": 1.0, "mean": (0.5,), "deviation": (0.5,)},
+}
+_IMAGENET = {"range": 1.0, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)}
+
+
+def alternatives(how: Preprocessing) -> dict[str, Preprocessing]:
+    """Lists the mistakes that are usual: another order of channels, another range, or both.
+
+    Args:
+      how: What was said.
+
+    Returns:
+      What may have been meant, by what to call it.
+    """
+    color = how.channels in _OTHER
+    ranges: dict[str, dict[str, Any]] = {"": {}, **_RANGES}
+    if color:
+        ranges["normalized as for ImageNet"] = dict(_IMAGENET)
+    found: dict[str, Preprocessing] = {}
+    for order in (how.channels, _OTHER[how.channels]) if color else (how.channels,):
+        for name, values in ranges.items():
+            other = dataclasses.replace(how, channels=order, **values)
+            words = [order] * (order != how.channels) + [name] * bool(name)
+            if other != how and other not in found.values():
+                found[" ".join(words)] = other
+    return found

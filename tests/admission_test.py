@@ -1,0 +1,287 @@
+"""A model from elsewhere is admitted if it knows its people, and refused in one sentence if not."""
+
+import json
+
+import gallery
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from onnx import TensorProto, helper
+
+from experiments import admission, audit, experiment, imported
+from mia_jax.runtime import records
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["audit"])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return gallery.write(tmp_path_factory.mktemp("people"))
+
+
+def admit(root, tmp_path, model=None, **given):
+    """Admits a model into a fresh work directory, with these flags."""
+    path = model
+    if model is None or not isinstance(model, str):
+        path = tmp_path / "model.onnx"
+        gallery.save(gallery.classifier() if model is None else model, path)
+    values = {
+        "model": str(path),
+        "gallery_dir": str(root / "gallery"),
+        "auxiliary_dir": str(root / "public"),
+        **given,
+    }
+    workdir = WorkDirectory(tmp_path / "run")
+    with flagsaver.flagsaver(**values):
+        for name in given:
+            flags.FLAGS[name].present = 1
+        try:
+            admission.admit(workdir)
+        finally:
+            for name in given:
+                flags.FLAGS[name].present = 0
+    return workdir
+
+
+def labels(tmp_path, names):
+    path = tmp_path / "labels.txt"
+    path.write_text("\n".join(names))
+    return str(path)
+
+
+NAMES = [f"p{person}" for person in range(6)]
+
+
+def test_a_classifier_is_asked_who_its_classes_are(root, tmp_path):
+    order = [4, 2, 0, 5, 1, 3]
+    workdir = admit(root, tmp_path, gallery.classifier(rows=order))
+    found = records.read(workdir.admission, admission.Admission)
+    assert found.classes == {f"p{person}": place for place, person in enumerate(order)}
+    assert (found.classes_from, found.warnings) == ("the model's answers", ())
+    assert found.right > 0.9 * found.total
+    plan = records.read(workdir.protocol, experiment.Plan)
+    assert plan.protocol.classes == {"target": tuple(NAMES[person] for person in order)}
+    target = experiment.load_recognizer(workdir, "target")
+    photographs = gallery.photographs()[:6, 8] / np.float32(255)
+    answers = np.argmax(target.logits(target.params, photographs), axis=1)
+    assert [order[answer] for answer in answers] == [0, 1, 2, 3, 4, 5]
+
+
+def test_folders_that_no_label_names_are_for_the_judges_alone(root, tmp_path):
+    model = gallery.classifier(rows=[0, 1, 2, 3])
+    workdir = admit(root, tmp_path, model, labels=labels(tmp_path, NAMES[:4]))
+    plan = records.read(workdir.protocol, experiment.Plan)
+    assert plan.protocol.targeted == tuple(NAMES[:4])
+    assert set(plan.photographs) == set(NAMES)
+
+
+def test_probabilities_become_logits(root, tmp_path):
+    workdir = admit(root, tmp_path, gallery.classifier(softmax=True))
+    assert records.read(workdir.model, imported.ModelFacts).returns == "probabilities"
+    target = experiment.load_recognizer(workdir, "target")
+    logits = np.asarray(target.logits(target.params, gallery.photographs()[:2, 0] / 255.0))
+    np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, rtol=1e-3)
+
+
+def test_an_embedder_enrolls_photographs_and_chooses_its_threshold(root, tmp_path):
+    workdir = admit(root, tmp_path, gallery.embedder(), returns="features")
+    facts = records.read(workdir.model, imported.ModelFacts)
+    found = records.read(workdir.admission, admission.Admission)
+    assert found.classes_from == "templates"
+    assert found.total < 60  # Without those that are enrolled.
+    assert -1 < facts.threshold < 1
+    target = experiment.load_recognizer(workdir, "target")
+    logits = target.logits(target.params, gallery.photographs()[:6, 9] / np.float32(255))
+    assert (np.argmax(logits, axis=1) == np.arange(6)).mean() > 0.8
+    assert np.abs(logits).max() <= 64.01
+
+
+def test_templates_may_be_given(root, tmp_path):
+    vectors = np.eye(6, dtype=np.float32)[::-1]
+    np.savez(tmp_path / "templates.npz", names=np.array(NAMES[::-1]), vectors=vectors)
+    path = str(tmp_path / "templates.npz")
+    workdir = admit(root, tmp_path, gallery.embedder(), templates=path, threshold=0.4)
+    assert records.read(workdir.model, imported.ModelFacts).threshold == 0.4
+    plan = records.read(workdir.protocol, experiment.Plan)
+    assert plan.protocol.classes["target"] == tuple(NAMES[::-1])
+
+
+def test_a_json_beside_the_model_says_how_pictures_are_prepared(root, tmp_path):
+    path = gallery.save(gallery.classifier(), tmp_path / "model.onnx")
+    beside = tmp_path / "model.onnx.json"
+    beside.write_text(json.dumps({"range": 255, "mean": 0, "deviation": 255, "channels": "RGB"}))
+    workdir = admit(root, tmp_path, str(path))
+    how = records.read(workdir.model, imported.ModelFacts).preprocessing
+    assert (how.range, how.deviation, how.size) == (255, (255,), (16, 16))
+
+
+def test_the_same_flags_admit_once_and_others_are_refused(root, tmp_path):
+    workdir = admit(root, tmp_path)
+    before = workdir.model.stat().st_mtime_ns
+    admit(root, tmp_path)
+    assert workdir.model.stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"model.json was made with .*: choose another --workdir"):
+        admit(root, tmp_path, gallery.classifier(rows=[1, 0, 2, 3, 4, 5]))
+
+
+def text(tmp_path, content, name="model.onnx"):
+    path = tmp_path / name
+    path.write_text(content)
+    return str(path)
+
+
+def truncated(tmp_path):
+    whole = gallery.classifier().SerializeToString()
+    (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
+    return str(tmp_path / "half.onnx")
+
+
+def of_two_inputs():
+    model = gallery.classifier()
+    other = helper.make_tensor_value_info("other", TensorProto.FLOAT, [1])
+    model.graph.input.append(other)
+    return model
+
+
+def of_two_outputs():
+    model = gallery.classifier()
+    model.graph.output.append(helper.make_tensor_value_info("gemm_2_0", TensorProto.FLOAT, None))
+    return model
+
+
+def of_any_size():
+    model = gallery.classifier()
+    for side in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        side.Clear()
+        side.dim_param = "side"
+    return model
+
+
+BROKEN = {
+    "no file": ({"model": "no.onnx"}, "no.onnx does not exist"),
+    "truncated file": (lambda path: {"model": truncated(path)}, "half.onnx is no whole ONNX model"),
+    "text": (lambda path: {"model": text(path, "hello")}, "is no whole ONNX model"),
+    "unsupported operation": (
+        lambda path: {"model": gallery.classifier(kind="strange")},
+        r"not supported: Bernoulli \(node Bernoulli_3\)",
+    ),
+    "object detector": (
+        lambda path: {"model": gallery.classifier(kind="detector")},
+        r"returns \[32, 3, 2\] where a recognizer returns \[n, classes\]",
+    ),
+    "one class": (
+        lambda path: {"model": gallery.classifier(rows=[0])},
+        "a recognizer returns the scores of at least 2 classes",
+    ),
+    "NaN weights": (
+        lambda path: {"model": gallery.classifier(nan=True)},
+        r"has weights that are not finite \(weight_2\)",
+    ),
+    "any size": (lambda path: {"model": of_any_size()}, "takes pictures of any size .*--size"),
+    "fixed batch": (
+        lambda path: {"model": gallery.classifier(batch=8)},
+        "takes 8 pictures at a time and no other number",
+    ),
+    "two inputs": (lambda path: {"model": of_two_inputs()}, "takes 2 inputs"),
+    "two outputs": (
+        lambda path: {"model": of_two_outputs()},
+        "has the outputs output, gemm_2_0: name one as --output",
+    ),
+    "BGR": (
+        lambda path: {
+            "model": gallery.of_colors(),
+            "channel_order": "BGR",
+            "labels": labels(path, NAMES),
+        },
+        "no better than chance .* most likely its pictures are meant RGB",
+    ),
+    "0 to 255": (
+        {"range": 255.0},
+        r"no better than chance .* most likely its pictures are meant in \[0, 1\]",
+    ),
+    "wrong labels": (
+        lambda path: {"labels": labels(path, [*NAMES[1:], NAMES[0]])},
+        "most likely --labels names its classes in another order",
+    ),
+    "labels of others": (
+        lambda path: {"labels": labels(path, "abcdef")},
+        "names nobody of --gallery_dir: its folders are p0",
+    ),
+    "too few labels": (
+        lambda path: {"labels": labels(path, NAMES[:4])},
+        "names 4 classes, and .*model.onnx has 6",
+    ),
+    "a label twice": (
+        lambda path: {"labels": labels(path, [*NAMES[:5], "p0"])},
+        "names a class twice",
+    ),
+    "a stranger to the gallery": (
+        lambda path: {"model": gallery.classifier(kind="blind")},
+        "no better than chance .* none of these explains it",
+    ),
+    "more people than classes": (
+        lambda path: {"model": gallery.classifier(rows=[0, 1, 2])},
+        "the gallery has 6 people and the model 3 classes: .*--labels",
+    ),
+    "another size": ({"size": ["32"]}, r"--size=32x32 is not that of .*\[16, 16\]"),
+    "another number of channels": (
+        {"channel_order": "gray"},
+        "--channel_order=gray does not fit .*, which takes 3 channels",
+    ),
+    "a mean of two": ({"mean": ["0.5", "0.5"]}, r"mean=\(0.5, 0.5\) does not fit RGB"),
+    "words for numbers": ({"mean": ["half"]}, "--mean=half is no number"),
+    "an unknown field": (
+        lambda path: {"preprocessing": text(path, '{"std": 1}', "how.json")},
+        "how.json: std is unknown: give some of size, channels",
+    ),
+    "templates of another length": (
+        lambda path: {
+            "model": gallery.embedder(),
+            "templates": templates(path, np.eye(4, dtype=np.float32)),
+        },
+        "--templates have 4 features, and .* returns 6",
+    ),
+    "templates of strangers": (
+        lambda path: {
+            "model": gallery.embedder(),
+            "templates": templates(path, np.eye(6, dtype=np.float32), "uvwxyz"),
+        },
+        "names nobody of --gallery_dir",
+    ),
+    "public faces among the people": (
+        lambda path: {
+            "auxiliary_dir": str(path / "gallery" / "p0"),
+            "gallery_dir": str(path / "gallery"),
+        },
+        "--auxiliary_dir=.* lies in --gallery_dir",
+    ),
+    "no function": ({"model": "json:nothing", "size": ["16"]}, "--model=json:nothing cannot be"),
+    "no gallery": ({"gallery_dir": None}, "--gallery_dir is needed"),
+}
+
+
+def templates(tmp_path, vectors, names=None):
+    names = np.array([*(names or NAMES)][: len(vectors)])
+    np.savez(tmp_path / "templates.npz", names=names, vectors=vectors)
+    return str(tmp_path / "templates.npz")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_audited_is_refused_in_one_sentence(name, root, tmp_path):
+    given, words = BROKEN[name]
+    values = given(tmp_path) if callable(given) else dict(given)
+    model = values.pop("model", None)
+    with pytest.raises(UserError, match=words) as caught:
+        admit(root, tmp_path, model, **values)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()  # Nothing is half-written.
+
+
+def test_an_audit_needs_a_judge(monkeypatch):
+    monkeypatch.setattr(audit.embedders, "dlib_installed", lambda: False)
+    with pytest.raises(UserError, match="an audit needs a judge"):
+        audit.check_judge()

@@ -1,0 +1,98 @@
+"""Runs the audit on models that the tests build: once as a user does, else within this process."""
+
+import gallery
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from binaries_test import succeed
+
+from experiments import admission, attack, audit, experiment, imported, recipe
+from mia_jax.evidence.results import Evaluation
+from mia_jax.evidence.unlocking import Unlocking
+from mia_jax.runtime import records
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["audit"])
+ATTACK = {"restarts": 7, "chunk": 7, "iterations": 4, "components": 10, "waves": 2}
+JUDGE = {"judges": [], "judge": ["tests.own_judge:embed"]}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return gallery.write(tmp_path_factory.mktemp("people"))
+
+
+def given(root, model, workdir):
+    """The flags of an audit of two people."""
+    return {
+        "model": str(model),
+        "gallery_dir": str(root / "gallery"),
+        "auxiliary_dir": str(root / "public"),
+        "workdir": str(workdir),
+        "recipe": "best",
+        "identities": "p0,p1",
+        **ATTACK,
+    }
+
+
+def run(values):
+    """Runs the audit in this process."""
+    with flagsaver.flagsaver(**values, **JUDGE):
+        audit.main()
+    return WorkDirectory(values["workdir"])
+
+
+def test_a_classifier_is_audited_to_the_end_once(root, tmp_path):
+    path = gallery.save(gallery.classifier(), tmp_path / "model.onnx")
+    values = given(root, path, tmp_path / "run")
+    words = [f"--{name}={value}" for name, value in values.items() if name != "recipe"]
+    said = succeed("audit", *words, "--judges=", "--judge=tests.own_judge:embed").stderr
+    assert "photographs of its 6 people right" in said
+    workdir = WorkDirectory(tmp_path / "run")
+    result = records.read(workdir.evaluation, Evaluation)
+    assert set(result.verdict) == {"p0", "p1"}
+    assert result.recognizers["target"].settings is None
+    assert result.recognizers["target"].test_accuracy > 0.9
+    assert result.attack.name == "best"
+    assert result.provenance.flags["model"] == str(path)
+    report = workdir.report.read_text()
+    assert "The target was trained elsewhere" in report
+    assert "Training of the recognizers" not in report
+    before = workdir.evaluation.stat().st_mtime_ns
+    run(values)
+    assert workdir.evaluation.stat().st_mtime_ns == before
+    path.write_bytes(gallery.classifier(rows=[1, 0, 2, 3, 4, 5]).SerializeToString())
+    imported.load.cache_clear()
+    with pytest.raises(UserError, match="choose another --workdir"):
+        run(values)
+
+
+def test_an_embedder_says_whom_clones_unlock(root, tmp_path):
+    path = gallery.save(gallery.embedder(), tmp_path / "model.onnx")
+    values = {**given(root, path, tmp_path / "run"), "returns": "features"}
+    workdir = WorkDirectory(values["workdir"])
+    with flagsaver.flagsaver(**values, **JUDGE):
+        admission.admit(workdir)
+        attack.attack(workdir, recipe.from_flags())
+        audit.unlock(workdir, *experiment.open_experiment(workdir))
+    found = records.read(workdir.unlocking, Unlocking)
+    assert set(found.people) == {"p0", "p1"}
+    assert found.photographs.value > found.strangers.value
+
+
+def test_a_model_that_rounds_its_outputs_is_said_to_have_no_gradient(root, tmp_path):
+    model = gallery.classifier(softmax=True, kind="rounded")
+    path = gallery.save(model, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="with respect to the image is zero everywhere"):
+        run(given(root, path, tmp_path / "run"))
+
+
+def test_classes_of_which_there_are_no_photographs_are_not_attacked(root, tmp_path):
+    path = gallery.save(gallery.classifier(), tmp_path / "model.onnx")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(["p0", "p1", "p2", "p3", "p4", "kim"]))
+    values = given(root, path, tmp_path / "run") | {"labels": str(labels), "identities": "p0,kim"}
+    with pytest.raises(UserError, match="kim, of whom --gallery_dir has no photographs"):
+        run(values)

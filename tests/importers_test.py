@@ -1,0 +1,302 @@
+"""The same network through every importer gives the same, and what its own run time gives."""
+
+import json
+import os
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx_networks
+import pytest
+from onnx_networks import Network
+
+from mia_jax.recognizer import importers
+from mia_jax.recognizer.importers import functions
+from mia_jax.runtime.errors import MissingError, UserError
+
+DRAW = np.random.default_rng(0)
+KERNEL = DRAW.normal(size=(3, 3, 3, 8)).astype(np.float32) / 5  # Height, width, channels, features.
+SCALE, SHIFT = DRAW.uniform(0.5, 1.5, (2, 8)).astype(np.float32)
+MEAN, VARIANCE = DRAW.uniform(0.1, 0.5, (2, 8)).astype(np.float32)
+DENSE = DRAW.normal(size=(8, 5)).astype(np.float32)
+EPSILON = 1e-3
+PICTURES = DRAW.random((3, 12, 12, 3), np.float32)
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def in_jax():
+    def apply_fn(params, images):
+        x = jax.lax.conv_general_dilated(
+            images,
+            params["kernel"],
+            (2, 2),
+            [(1, 1)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = (x - MEAN) / jnp.sqrt(VARIANCE + EPSILON) * SCALE + SHIFT
+        return jax.nn.relu(x).mean((1, 2)) @ params["dense"]
+
+    return apply_fn, {"kernel": KERNEL, "dense": DENSE}
+
+
+def expected():
+    apply_fn, params = in_jax()
+    return np.asarray(apply_fn(params, PICTURES))
+
+
+def in_onnx(tmp_path):
+    net = Network()
+    x = net.add(
+        *("Conv", "image", net.weight(KERNEL.transpose(3, 2, 0, 1))),
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+    )
+    parts = [net.weight(each) for each in (SCALE, SHIFT, MEAN, VARIANCE)]
+    x = net.add("Relu", net.add("BatchNormalization", x, *parts, epsilon=EPSILON))
+    x = net.add("Flatten", net.add("GlobalAveragePool", x))
+    model = net.model(net.add("MatMul", x, net.weight(DENSE)), (3, 12, 12))
+    path = onnx_networks.save(model, tmp_path / "model.onnx")
+    return importers.load(path), onnx_networks.run(model, PICTURES)
+
+
+def torch_module():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: extra torch")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: extra torch")
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+        torch.nn.BatchNorm2d(8, EPSILON),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 5, bias=False),
+    )
+    arrays = {
+        "0.weight": KERNEL.transpose(3, 2, 0, 1).copy(),
+        "1.weight": SCALE,
+        "1.bias": SHIFT,
+        "1.running_mean": MEAN,
+        "1.running_var": VARIANCE,
+        "1.num_batches_tracked": np.array(1),
+        "5.weight": DENSE.T.copy(),
+    }
+    return torch, module, {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def in_torch(tmp_path, single=False):
+    torch, module, state = torch_module()
+    module.load_state_dict(state)
+    images = torch.tensor(PICTURES.transpose(0, 3, 1, 2).copy())
+    logits = module.eval()(images).detach().numpy()
+    batch = None if single else ({0: torch.export.Dim("n")},)
+    program = torch.export.export(module, (images[:1] if single else images,), dynamic_shapes=batch)
+    torch.export.save(program, tmp_path / "model.pt2")
+    return importers.load(tmp_path / "model.pt2"), logits
+
+
+def in_torch_for_one_picture(tmp_path):
+    return in_torch(tmp_path, single=True)
+
+
+def of_torch_module(tmp_path, kind=".safetensors"):
+    torch, module, state = torch_module()
+    module.load_state_dict(state)
+    images = torch.tensor(PICTURES.transpose(0, 3, 1, 2).copy())
+    logits = module.eval()(images).detach().numpy()
+    path = tmp_path / f"state{kind}"
+    if kind == ".pt":
+        torch.save({"state_dict": state}, path)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(state, path)
+    imported = functions.load(lambda: torch_module()[1], "module", (12, 12, 3), path)
+    return imported, logits
+
+
+def of_torch_state(tmp_path):
+    return of_torch_module(tmp_path, ".pt")
+
+
+def in_keras(tmp_path):
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    x = keras.layers.ZeroPadding2D(1)(image)
+    x = keras.layers.Conv2D(8, 3, 2, use_bias=False)(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(epsilon=EPSILON)(x))
+    x = keras.layers.Dense(5, use_bias=False)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, x)
+    model.set_weights([KERNEL, SCALE, SHIFT, MEAN, VARIANCE, DENSE])
+    model.save(tmp_path / "model.keras")
+    return importers.load(tmp_path / "model.keras"), np.asarray(model(PICTURES))
+
+
+def keras_on_jax():
+    os.environ["KERAS_BACKEND"] = "jax"
+    return pytest.importorskip("keras", reason="Keras is not installed: extra keras")
+
+
+def as_archive(tmp_path, batch="n"):
+    apply_fn, params = in_jax()
+    (count,) = jax.export.symbolic_shape(batch)
+    shape = jax.ShapeDtypeStruct((count, 12, 12, 3), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda images: apply_fn(params, images)))(shape)
+    path = tmp_path / "model.jaxexport"
+    path.write_bytes(exported.serialize(vjp_order=1))
+    calls = [exported.call(each[None]) for each in PICTURES]
+    return importers.load(path), np.concatenate(calls)
+
+
+def as_archive_for_one_picture(tmp_path):
+    return as_archive(tmp_path, "1")
+
+
+def as_function(tmp_path):
+    np.savez(tmp_path / "weights.npz", **in_jax()[1])
+
+    def make(arrays):
+        return in_jax()[0], dict(arrays)
+
+    imported = functions.load(make, "make", (12, 12, 3), tmp_path / "weights.npz")
+    return imported, expected()
+
+
+WAYS = (
+    in_onnx,
+    in_torch,
+    in_torch_for_one_picture,
+    of_torch_module,
+    of_torch_state,
+    in_keras,
+    as_archive,
+    as_archive_for_one_picture,
+    as_function,
+)
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)
+def made(request, tmp_path_factory):
+    return request.param(tmp_path_factory.mktemp("models"))
+
+
+def test_every_importer_gives_the_same(made):
+    imported, logits = made
+    assert imported.image_shape in ((12, 12, 3), (None, None, None))
+    given = jax.jit(imported.apply_fn)(imported.params, PICTURES)
+    np.testing.assert_allclose(given, logits, **TOLERANCE)
+    np.testing.assert_allclose(given, expected(), **TOLERANCE)
+
+
+def test_an_imported_model_can_be_attacked_side_by_side(made):
+    """The gradient under vmap, as the attack asks for it, is that of finite differences."""
+    imported, _ = made
+    groups = jnp.stack([PICTURES, PICTURES[::-1]])
+    direction = np.random.default_rng(1).normal(size=groups.shape).astype(np.float32)
+
+    def score(params, images):
+        return jnp.sum(imported.apply_fn(params, images)[:, 2])
+
+    values = jax.jit(jax.vmap(jax.value_and_grad(score, argnums=1), in_axes=(None, 0)))
+    _, gradient = values(imported.params, groups)
+    step = 1e-2
+    ahead, behind = (
+        values(imported.params, groups + sign * step * direction)[0] for sign in (1, -1)
+    )
+    slope = jnp.sum(gradient * direction, axis=(1, 2, 3, 4))
+    np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), rtol=2e-2, atol=2e-2)
+
+
+def write(path, content=b"nothing"):
+    path.write_bytes(content)
+    return path
+
+
+def torch_pickle(tmp_path):
+    torch, module, _ = torch_module()
+    torch.save(module, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def other_state(tmp_path):
+    torch, module, state = torch_module()
+    torch.save({**state, "5.weight": torch.zeros(3, 3)}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def pickled_program(tmp_path):
+    in_torch(tmp_path)
+    with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "evil.pt2", "w") as archive:
+        for name, content in members.items():
+            if name.endswith("weights_config.json"):
+                config = json.loads(content)
+                next(iter(config["config"].values()))["use_pickle"] = True
+                content = json.dumps(config).encode()
+            archive.writestr(name, content)
+    return importers.load(tmp_path / "evil.pt2")
+
+
+def truncated_program(tmp_path):
+    in_torch(tmp_path)
+    content = (tmp_path / "model.pt2").read_bytes()
+    return importers.load(write(tmp_path / "half.pt2", content[: len(content) // 2]))
+
+
+def two_outputs_of_keras(tmp_path):
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    x = keras.layers.Flatten()(image)
+    keras.Model(image, [x, x]).save(tmp_path / "model.keras")
+    return importers.load(tmp_path / "model.keras")
+
+
+def code_of_keras(tmp_path):
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    keras.Model(image, keras.layers.Lambda(lambda x: x[:, 0, :, 0])(image)).save(
+        tmp_path / "model.keras"
+    )
+    return importers.load(tmp_path / "model.keras")
+
+
+def archive_without_gradient(tmp_path):
+    shape = jax.ShapeDtypeStruct((1, 12, 12, 3), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda images: images.mean((1, 2))))(shape)
+    return importers.load(write(tmp_path / "model.jaxexport", exported.serialize()))
+
+
+REFUSED = {
+    torch_pickle: "holds no plain tensors .* save the state_dict",
+    other_state: "model.pt does not fit module .*5.weight",
+    pickled_program: "evil.pt2 holds pickled objects .*weights_config.json",
+    truncated_program: "half.pt2 is no whole program of torch.export",
+    two_outputs_of_keras: "returns 2 arrays: a recognizer returns one",
+    code_of_keras: "cannot be read by Keras without its own code",
+    archive_without_gradient: r"has no gradient: write it with serialize\(vjp_order=1\)",
+    lambda path: importers.load(write(path / "a.keras")): "a.keras is no whole file of Keras 3",
+    lambda path: importers.load(write(path / "a.jaxexport")): "no whole archive of jax.export",
+    lambda path: importers.load(write(path / "a.pth")): "weights and no network: .*--weights=FILE",
+    lambda path: importers.load(write(path / "a.pkl")): "a pickle may run any code",
+    lambda path: importers.load(write(path / "a.h5")): "save the model as .keras",
+    lambda path: importers.load(write(path / "a.txt")): "models come as .onnx, .pt2, .keras",
+    lambda path: functions.load(lambda: 7, "f", (8, 8, 3)): "f returned a int: a tuple",
+    lambda path: functions.read_arrays(write(path / "a.npz")): "no whole file of arrays",
+}
+
+
+@pytest.mark.parametrize("broken", REFUSED, ids=lambda each: each.__name__)
+def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path):
+    with pytest.raises(UserError, match=REFUSED[broken]) as caught:
+        broken(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", importers.IMPORTERS)
+def test_a_missing_file_is_named(kind, tmp_path):
+    if kind == ".pt2":
+        torch_module()
+    if kind == ".keras":
+        keras_on_jax()
+    with pytest.raises(MissingError, match=f"model{kind} does not exist"):
+        importers.load(tmp_path / f"model{kind}")
