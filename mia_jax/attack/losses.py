@@ -104,8 +104,8 @@ def top_margin(logits: jax.Array, target: jax.Array, count: int = 20) -> jax.Arr
 def logit(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Computes the negative logit of the target, whatever those of the others are.
 
-    Alone it has no floor: `objectives.with_features` keeps it near photographs. Of an embedder it is
-    the scaled similarity to one template: all that an attacker has who stole a single one.
+    Alone it has no floor: `objectives.with_features` keeps it near photographs. Of an embedder it
+    is the scaled similarity to one template: all that an attacker has who stole a single one.
 
     Args:
       logits: `[classes]`.
