@@ -47,7 +47,7 @@ class Point(NamedTuple):
     expected: jax.Array
 
 
-def fit(basis: Eigenfaces, mask: jax.Array, deviation: float = 0.05) -> Completion:
+def fit(basis: Eigenfaces, mask: jax.Array, deviation: float = 0.2) -> Completion:
     """Conditions eigenfaces on what a mask shows.
 
     Args:
