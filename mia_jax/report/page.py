@@ -129,6 +129,7 @@ def render(
     judges = _judges(evaluation)
     return _template().render(
         evaluation=evaluation,
+        elsewhere=next(iter(evaluation.recognizers.values())).settings is None,
         judges=judges,
         lead=judges[0].judgement,
         people=judges[0].people,
