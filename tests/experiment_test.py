@@ -30,7 +30,7 @@ def home(tmp_path):
 def opened(home, **given):
     """Opens an experiment as the first stage does, or as a later one."""
     flags.FLAGS.mark_as_parsed()
-    experiment._load.cache_clear()
+    experiment.load_faces.cache_clear()
     values = {"dataset": "folder", "data_dir": f"{home / 'faces'}", "image_size": 16, "targeted": 1}
     with flagsaver.flagsaver(**values | given):
         return experiment.open_experiment(WorkDirectory(home / "run"))

@@ -128,39 +128,35 @@ def render(
     if missing:
         raise ValueError(f"pictures lacks {', '.join(sorted(missing))}; got {sorted(pictures)}.")
     judges = _judges(evaluation)
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            evaluation=evaluation,
-            judges=judges,
-            lead=judges[0].judgement,
-            people=judges[0].people,
-            portrayed=judges[0].people[:PORTRAYED],
-            end=END,
-            clones=evaluation.attack.restarts * len(evaluation.people),
-            distances={
-                name: _distances([each.people.get(name) for each in evaluation.judges.values()])
-                for name in evaluation.people
-            },
-            mean_distances=_distances(list(evaluation.judges.values())),
-            seconds=seconds,
-            pictures={name: _data_uri(data) for name, data in pictures.items()},
-            summary=sentences.summary(evaluation, study),
-            headline=sentences.headline(evaluation),
-            recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
-            sharing={
-                judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges
-            },
-            dash=formats.DASH,
-            games=games,
-            unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
-            game_sentences=game.sentences(games) if games else [],
-            readings=game.READINGS_IN_WORDS,
-            study=study,
-            study_sentences=observed.sentences(study) if study else [],
-            observers=observed.observers(study) if study else "",
-        )
+    template = environment().get_template("report.html")
+    return template.render(
+        evaluation=evaluation,
+        elsewhere=next(iter(evaluation.recognizers.values())).settings is None,
+        judges=judges,
+        lead=judges[0].judgement,
+        people=judges[0].people,
+        portrayed=judges[0].people[:PORTRAYED],
+        end=END,
+        clones=evaluation.attack.restarts * len(evaluation.people),
+        distances={
+            name: _distances([each.people.get(name) for each in evaluation.judges.values()])
+            for name in evaluation.people
+        },
+        mean_distances=_distances(list(evaluation.judges.values())),
+        seconds=seconds,
+        pictures={name: _data_uri(data) for name, data in pictures.items()},
+        summary=sentences.summary(evaluation, study),
+        headline=sentences.headline(evaluation),
+        recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
+        sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
+        dash=formats.DASH,
+        games=games,
+        unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
+        game_sentences=game.sentences(games) if games else [],
+        readings=game.READINGS_IN_WORDS,
+        study=study,
+        study_sentences=observed.sentences(study) if study else [],
+        observers=observed.observers(study) if study else "",
     )
 
 
