@@ -37,7 +37,7 @@ PEOPLE = smooth(jax.random.key(1), CLASSES)
 # The class of the nearest person comes first: the logits are half the squared distances.
 ROWS = PEOPLE.reshape(CLASSES, -1)
 WEIGHTS = (jnp.asarray(ROWS.T), jnp.asarray(-np.sum(ROWS**2, 1) / 2))
-TARGET = Trained(WEIGHTS, CNN._replace(logits=linear, features=linear))
+TARGET = Trained(WEIGHTS, linear, CNN._replace(logits=linear, features=linear))
 WORLD = World(TARGET, FACES, CLASSES, lambda: PEOPLE, jax.random.key(2))
 BEST = Recipe("best", {"components": 12, "waves": 0, "iterations": 15, "views_per_iteration": 0})
 
@@ -74,7 +74,7 @@ class ScenariosTest(parameterized.TestCase):
             raise AssertionError("differentiated")
 
         forward.defvjp(refuse, refuse)
-        world = WORLD._replace(attacked=Trained(WEIGHTS, CNN._replace(logits=forward)))
+        world = WORLD._replace(attacked=Trained(WEIGHTS, forward, CNN._replace(logits=forward)))
         attacked(method("confidences", BEST, queries=100, leading=12), world)
         with self.assertRaisesRegex(AssertionError, "differentiated"):
             attacked(method("gray_box", BEST), world)
