@@ -156,7 +156,7 @@ def in_keras(images: np.ndarray, labels: np.ndarray, classes: int) -> Any:
     x = keras.layers.RandomFlip("horizontal")(x)
     for width in (16, 32, 64, 64):
         x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
         x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Dropout(0.3)(keras.layers.Flatten()(x))
     x = keras.layers.Dense(classes)(keras.layers.Dense(_FEATURES, "relu")(x))

@@ -6,7 +6,7 @@ from absl import flags
 from absl.testing import flagsaver
 from binaries_test import succeed
 
-from experiments import admission, attack, audit, experiment, imported, recipe
+from experiments import admission, attack, audit, devices, experiment, imported, recipe
 from mia_jax.evidence.results import Evaluation
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.runtime import records
@@ -17,6 +17,12 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS(["audit"])
 ATTACK = {"restarts": 7, "chunk": 7, "iterations": 4, "components": 10, "waves": 2}
 JUDGE = {"judges": [], "judge": ["tests.own_judge:embed"]}
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch):
+    """In this process JAX has its devices already."""
+    monkeypatch.setattr(devices, "start", lambda: None)
 
 
 @pytest.fixture(scope="module")
