@@ -162,9 +162,12 @@ _VALUES = (
         1,
     ),
     flags.DEFINE_integer(
-        "patience", None, "Of MI-FACE: it ends at a cost no lower than each of so many before.", 1
+        "cost_patience",
+        None,
+        "Of MI-FACE: it ends at a cost no lower than each of so many before.",
+        1,
     ),
-    flags.DEFINE_float("threshold", None, "Of MI-FACE: the cost that is low enough.", 0.0, 1.0),
+    flags.DEFINE_float("cost_enough", None, "Of MI-FACE: the cost that is low enough.", 0.0, 1.0),
 )
 
 

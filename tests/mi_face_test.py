@@ -60,8 +60,8 @@ class MiFaceTest(parameterized.TestCase):
             FACES,
             rate=rate,
             iterations=alpha,
-            patience=beta,
-            threshold=gamma,
+            cost_patience=beta,
+            cost_enough=gamma,
             process=lambda point, step: process(point, step.iteration),
         )
         found = run(attack)
@@ -98,8 +98,8 @@ class MiFaceTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ({"rate": 0}, "rate=0 does not descend"),
-        ({"threshold": 1}, r"threshold=1 must be in \[0, 1\)"),
-        ({"patience": 0}, "window must be at least 1"),
+        ({"cost_enough": 1}, r"cost_enough=1 must be in \[0, 1\)"),
+        ({"cost_patience": 0}, "window must be at least 1"),
     )
     def test_refuses(self, arguments, message):
         with self.assertRaisesRegex(UserError, message):

@@ -21,8 +21,8 @@ def mi_face(
     loss: losses.LossFn = losses.shortfall,
     rate: float = 0.1,
     iterations: int = 5000,
-    patience: int = 100,
-    threshold: float = 0.01,
+    cost_patience: int = 100,
+    cost_enough: float = 0.01,
     process: filters.Filter = filters.none,
     seed_image: seeds.SeedFn = seeds.black,
 ) -> Attack:
@@ -36,11 +36,11 @@ def mi_face(
     Args:
       apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
       auxiliary: `[n, height, width, channels]` in [0, 1]; the black image has its shape.
-      loss: The cost; the threshold is one of confidence whatever it is.
+      loss: The cost; what is enough is one of confidence whatever it is.
       rate: Lambda, above 0.
       iterations: Alpha, the most updates.
-      patience: Beta: the attack ends when a cost is no lower than each of so many before it.
-      threshold: Gamma, in [0, 1): the cost that is low enough.
+      cost_patience: Beta: the attack ends when a cost is no lower than each of so many before it.
+      cost_enough: Gamma, in [0, 1): the cost that is low enough.
       process: The published `process`, after each update: nothing for softmax and MLP, denoising
         and sharpening for the autoencoder.
       seed_image: Where a restart starts; from `seeds`.
@@ -57,13 +57,15 @@ def mi_face(
     """
     if not rate > 0:
         raise UserError(f"rate={rate} does not descend: give a rate above 0")
-    if not 0 <= threshold < 1:
-        raise UserError(f"threshold={threshold} must be in [0, 1): it is a cost, 1 - confidence")
+    if not 0 <= cost_enough < 1:
+        raise UserError(
+            f"cost_enough={cost_enough} must be in [0, 1): it is a cost, 1 - confidence"
+        )
     return Attack(
         space=spaces.pixels(jnp.asarray(auxiliary), seed_image),
         objective=classification(apply_fn, loss),
         optimizer=optax.sgd(rate),
         iterations=iterations,
         filter=process,
-        stop=StoppingRule(score=1 - threshold, window=patience),
+        stop=StoppingRule(score=1 - cost_enough, window=cost_patience),
     )
