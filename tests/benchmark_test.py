@@ -8,7 +8,7 @@ import sys
 import jax
 import pytest
 
-from experiments.benchmarks import priors, rivals
+from experiments.benchmarks import faces, rivals
 
 ROOT = pathlib.Path(__file__).parent.parent
 # PyTorch counts as missing wherever this runs; scipy must not look for it meanwhile.
@@ -20,11 +20,11 @@ runpy.run_module("experiments.benchmark", run_name="__main__", alter_sys=False)
 """
 # Of the priors two, since each is compiled several times, and one whose package is missing.
 FEW_PRIORS = """
-from experiments.benchmarks import priors
+from experiments.benchmarks import faces
 from mia_jax.attack.generators import mobile_stylegan_files
 mobile_stylegan_files.PACKAGE = "random-face-hidden"
 for name in ("components", "shapes", "vae"):
-    del priors.PRIORS[name]
+    del faces.PRIORS[name]
 """
 
 
@@ -98,15 +98,15 @@ def test_priors_without_their_packages(tmp_path):
 
 def test_arithmetic_of_a_prior():
     """A product with 60 + 24 * 24 - 1 images, and its gradient; little besides."""
-    faces = priors.synthetic_faces((32, 32, 1))
-    flops = priors.decode_flops(priors.PRIORS["eigenfaces"](faces))
+    images = faces.synthetic_faces((32, 32, 1))
+    flops = faces.decode_flops(faces.PRIORS["eigenfaces"](images))
     assert flops == pytest.approx(2 * 2 * 635 * 32**2, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["pixels", "components", "shapes"])
 def test_priors_take_synthetic_faces(name):
-    faces = priors.synthetic_faces((32, 24, 3))
-    space = priors.PRIORS[name](faces)
+    images = faces.synthetic_faces((32, 24, 3))
+    space = faces.PRIORS[name](images)
     assert jax.eval_shape(space.decode, space.start(jax.random.key(0))).shape == (32, 24, 3)
 
 

@@ -315,9 +315,7 @@ def test_a_checkout_with_changes_says_so(clean, said):
 
 def test_a_misspelled_name_is_an_error():
     with pytest.raises(jinja2.UndefinedError):
-        page_module._template().environment.from_string("{{ result.rnak1 }}").render(
-            result=judged.rates(0.5)
-        )
+        page_module.environment().from_string("{{ result.rnak1 }}").render(result=judged.rates(0.5))
 
 
 @pytest.mark.parametrize("lacking", ["seed", "cmc_0", "best_clones", "clones_2", "loss_traces"])

