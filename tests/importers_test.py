@@ -243,6 +243,11 @@ def truncated_program(tmp_path):
     return importers.load(write(tmp_path / "half.pt2", content[: len(content) // 2]))
 
 
+def empty_file_of_keras(tmp_path):
+    keras_on_jax()
+    return importers.load(write(tmp_path / "a.keras"))
+
+
 def two_outputs_of_keras(tmp_path):
     keras = keras_on_jax()
     image = keras.Input((12, 12, 3))
@@ -274,7 +279,7 @@ REFUSED = {
     two_outputs_of_keras: "returns 2 arrays: a recognizer returns one",
     code_of_keras: "cannot be read by Keras without its own code",
     archive_without_gradient: r"has no gradient: write it with serialize\(vjp_order=1\)",
-    lambda path: importers.load(write(path / "a.keras")): "a.keras is no whole file of Keras 3",
+    empty_file_of_keras: "a.keras is no whole file of Keras 3",
     lambda path: importers.load(write(path / "a.jaxexport")): "no whole archive of jax.export",
     lambda path: importers.load(write(path / "a.pth")): "weights and no network: .*--weights=FILE",
     lambda path: importers.load(write(path / "a.pkl")): "a pickle may run any code",
