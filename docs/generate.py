@@ -336,6 +336,25 @@ def step() -> str:
     return table(header, rows)
 
 
+def speed_of_priors() -> str:
+    """Writes what each prior costs beside the recognizer."""
+    rows = []
+    for name, row in benchmark("benchmark_priors")["priors"].items():
+        alone = row["prior_ms"] is not None
+        rows.append(
+            [
+                f"`{name}`",
+                f"{row['ms']:.2f}",
+                f"{row['floor_ratio']:.1f}",
+                f"{row['prior_ms']:.2f}" if alone else "",
+                f"{100 * row['prior_share']:.0f}%" if alone else "",
+                f"{row['prior_floor_ratio']:.1f}" if alone else "",
+            ]
+        )
+    header = ("prior", "ms", "/ floor", "prior alone, ms", "its share", "prior / its floor")
+    return table(header, rows)
+
+
 def peers() -> str:
     """Writes the Adversarial Robustness Toolbox's times."""
     row = benchmark("benchmark")["peers"]
@@ -396,6 +415,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,
     "step": step,
+    "speed_of_priors": speed_of_priors,
     "peers": peers,
     "train": train,
     "modules": modules,
