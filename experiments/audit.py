@@ -6,6 +6,8 @@ For example: python -m experiments.audit --model=model.onnx --gallery_dir=regist
 Run again after an interruption, it goes on where it stopped.
 """
 
+import functools
+
 import jax
 import numpy as np
 from absl import flags, logging
@@ -129,12 +131,7 @@ def main() -> None:
     attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.
-    if evaluate.finished(workdir):
-        logging.info("The evaluation is finished already: %s", workdir.report)
-    else:
-        unlock(workdir, loaded, roles)
-        evaluate.evaluate(workdir, judges)
-    release_check.end(workdir)
+    evaluate.conclude(workdir, judges, first=functools.partial(unlock, workdir, loaded, roles))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ A user's own is a line more; so are other values of any flag of the recipes.
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import options
 from experiments.recipe import Recipe
 from mia_jax.attack import descents
-from mia_jax.runtime.errors import UserError
 
 
 def _recipe(name: str, margin: float | None = None, **given: Any) -> Recipe:
@@ -59,12 +59,7 @@ def chosen(names: Sequence[str]) -> dict[str, Recipe]:
     Raises:
       UserError: If one is unknown.
     """
-    for name in names:
-        if name not in CANDIDATES:
-            raise UserError(
-                f"--candidates={name} is no candidate: choose from {', '.join(CANDIDATES)}"
-            )
-    return {name: CANDIDATES[name] for name in names or CANDIDATES}
+    return options.choose("candidates", "no candidate", names, CANDIDATES)
 
 
 def as_flags(wanted: Recipe) -> str:

@@ -7,8 +7,6 @@ Each method is stored as soon as it is done: an interrupted run goes on with the
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -154,8 +152,7 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     facts = attack.facts_of(wanted, plan)
     weights = checkpoints.digest(stage.world.attacked.params)
     by = {judge.name: len(judge.people) for judge in stage.judges}
-    key = json.dumps([records.to_json(facts), weights, by, stage.names], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    digest = records.digest(facts, weights, by, stage.names)
     path = stage.workdir.comparison / f"{name}-{digest}"
     if path.with_suffix(".json").exists():
         return path
@@ -210,9 +207,8 @@ def nulls(stage: Stage, path: pathlib.Path) -> dict[str, Looks]:
     }
 
 
-def best_clones(stage: Stage, path: pathlib.Path) -> dict[str, np.ndarray]:
+def best_clones(stage: Stage, path: pathlib.Path, attempt: Attempt) -> dict[str, np.ndarray]:
     """Picks the clone of each person that the first judge ranks best."""
-    attempt = records.read(path.with_suffix(".json"), Attempt)
     readings = attempt.looks.readings[stage.judges[0].name]
     clones = storage.read_arrays(path.with_suffix(".npz"), ["clones"])["clones"]
     return {
@@ -265,7 +261,7 @@ def main() -> None:
     )
     strip = report.strip(
         {name: images[0] for name, images in stage.photographs.items()},
-        {name: best_clones(stage, path) for name, path in paths.items()},
+        {name: best_clones(stage, path, attempts[name]) for name, path in paths.items()},
     )
     home, text = workdir.comparison, report.markdown(found)
     records.write(home / "comparison.json", found)

@@ -4,7 +4,7 @@ For example: python -m experiments.evaluate --workdir=runs/orl
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from absl import flags, logging
@@ -161,6 +161,25 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
     for name, each in result.verdict.items():
         logging.info("The verdict for %s: %s", name, each.level)
     logging.info("The report: %s", workdir.report)
+
+
+def conclude(
+    workdir: WorkDirectory, judges: panel.Wanted, first: Callable[[], None] | None = None
+) -> None:
+    """Evaluates, where that is not done already, and ends as a release check.
+
+    Args:
+      workdir: The work directory, with clones.
+      judges: Who is to judge.
+      first: What is done before an evaluation.
+    """
+    if finished(workdir):
+        logging.info("The evaluation is finished already: %s", workdir.report)
+    else:
+        if first:
+            first()
+        evaluate(workdir, judges)
+    release_check.end(workdir)
 
 
 def finished(workdir: WorkDirectory) -> bool:

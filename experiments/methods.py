@@ -7,10 +7,10 @@ its line says so; its docstring in the library has the rest.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import options
 from experiments.recipe import Recipe
 from experiments.scenarios import GRAY_BOX, WHITE_BOX, Method, method
 from mia_jax.attack import losses, seeds
-from mia_jax.runtime.errors import UserError
 
 QUERIES = 5000  # Of each person, for two clones.
 
@@ -40,13 +40,9 @@ METHODS: Mapping[str, Method] = {
     "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=1.0),
     # Seeds of section 6, then the paper's descent over pixels. A VAE is in the place of a GAN; the
     # Mendelian variant is from a description of its code.
-    "seed_of_generator": _gray(
-        "paper", seeding="generator", queries=2000
-    ),  # A VAE in place of a GAN.
+    "seed_of_generator": _gray("paper", seeding="generator", queries=2000),
     "seed_of_genetic": _gray("paper", seeding="genetic", queries=2000),
-    "seed_of_mendelian": _gray(
-        "paper", seeding="mendelian", queries=2000
-    ),  # From a description of the code.
+    "seed_of_mendelian": _gray("paper", seeding="mendelian", queries=2000),
     "seed_of_evolution": _gray("paper", seeding="differential_evolution", queries=2000),
     # Filters of section 6; the last two are stand-ins.
     "filter_median": _gray("paper", filter="median", filter_every=10),
@@ -84,7 +80,4 @@ def chosen(names: Sequence[str]) -> dict[str, Method]:
     Raises:
       UserError: If one is unknown.
     """
-    for name in names:
-        if name not in METHODS:
-            raise UserError(f"--methods={name} is unknown: choose from {', '.join(METHODS)}")
-    return {name: METHODS[name] for name in dict.fromkeys(names or METHODS)}
+    return options.choose("methods", "unknown", names, METHODS)

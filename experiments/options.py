@@ -2,12 +2,15 @@
 
 import dataclasses
 import pathlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from absl import flags
 
 from mia_jax import recognizer
 from mia_jax.runtime.errors import UserError
+
+Named = TypeVar("Named")
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this experiment: everything is read from and written to it."
@@ -135,6 +138,26 @@ def value_of(name: str) -> Any:
     if name == "channels" and value:
         return int(value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def choose(
+    flag: str, fault: str, names: Sequence[str], known: Mapping[str, Named]
+) -> dict[str, Named]:
+    """Returns what a flag names; everything if it names nothing.
+
+    Args:
+      flag: The flag.
+      fault: What a name is that nobody knows.
+      names: Some of `known`.
+      known: All there is.
+
+    Raises:
+      UserError: If a name is unknown.
+    """
+    for name in names:
+        if name not in known:
+            raise UserError(f"--{flag}={name} is {fault}: choose from {', '.join(known)}")
+    return {name: known[name] for name in names or known}
 
 
 def of_faces() -> FacesOptions:

@@ -4,7 +4,7 @@ For example: python -m experiments.reproduce --workdir=runs/orl --recipe=best
 """
 
 import jax
-from absl import flags, logging
+from absl import flags
 
 from experiments import (
     attack,
@@ -35,11 +35,7 @@ def main() -> None:
     attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.
-    if evaluate.finished(workdir):
-        logging.info("The evaluation is finished already: %s", workdir.report)
-    else:
-        evaluate.evaluate(workdir, judges)
-    release_check.end(workdir)
+    evaluate.conclude(workdir, judges)
 
 
 if __name__ == "__main__":

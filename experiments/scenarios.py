@@ -59,7 +59,7 @@ class Method:
       filter: In `strategies.FILTERS`, or None.
       filter_every: After each so many updates; None for the last only.
       feature_weight: Of the distance from features of the likeliest auxiliary faces.
-      seeding: In `seeding.SEEDERS`: how the seed of a descent over pixels is found; None for the
+      seeding: In `strategies.SEEDERS`: how the seed of a descent over pixels is found; None for the
         recipe's own.
     """
 

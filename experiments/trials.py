@@ -1,7 +1,5 @@
 """Trials of the calibration: one candidate on one victim each, stored as soon as it is done."""
 
-import hashlib
-import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -103,8 +101,7 @@ def path_of(
     by: dict[str, str | None],
 ) -> pathlib.Path:
     """Returns where a trial lies: whatever changes its result changes the file's name."""
-    key = json.dumps([records.to_json(facts), weights, by], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    digest = records.digest(facts, weights, by)
     return workdir.calibration / victim / "trials" / f"{name}-{digest}.json"
 
 

@@ -1,6 +1,5 @@
 """The table of all methods as Markdown and as a page, and the strip of their best clones."""
 
-import base64
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 from mia_jax.evidence.comparison import Comparison, Row, winners
 from mia_jax.report import formats, primitives
 from mia_jax.report.calibration import measure
-from mia_jax.report.page import environment
+from mia_jax.report.page import data_uri, environment
 from mia_jax.report.primitives import INK, TYPE
 
 MOST = 8  # People in the strip.
@@ -152,7 +151,7 @@ def page(found: Comparison, picture: bytes) -> str:
             sentences=sentences(found),
             heads=_heads(header(found)),
             rows=rows(found),
-            picture="data:image/png;base64," + base64.b64encode(picture).decode(),
+            picture=data_uri(picture),
         )
     )
 

@@ -144,7 +144,7 @@ def render(
         },
         mean_distances=_distances(list(evaluation.judges.values())),
         seconds=seconds,
-        pictures={name: _data_uri(data) for name, data in pictures.items()},
+        pictures={name: data_uri(data) for name, data in pictures.items()},
         summary=sentences.summary(evaluation, study),
         headline=sentences.headline(evaluation),
         recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
@@ -233,6 +233,6 @@ def _judges(evaluation: Evaluation) -> list[_Judge]:
     ]
 
 
-def _data_uri(data: bytes) -> str:
+def data_uri(data: bytes) -> str:
     """Embed a PNG file."""
     return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
