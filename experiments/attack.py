@@ -17,9 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import clones, console, experiment, identities, recipe, scenarios
+from experiments import (
+    clones,
+    console,
+    experiment,
+    identities,
+    one_person,
+    recipe,
+    scenario_flags,
+    scenarios,
+)
 from experiments.scenarios import Method, Prepared, World
-from mia_jax.attack import Clones, check_model, invert, seeds
+from mia_jax.attack import Clones, StoppedSearch, check_model, invert, seeds
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -28,7 +37,7 @@ from mia_jax.runtime import checkpoints, records, sharding, workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
-for _module in (experiment, recipe, scenarios, identities):
+for _module in (experiment, recipe, scenario_flags, identities):
     flags.adopt_module_key_flags(_module)
 RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower_bound=1)
 _CHUNK = flags.DEFINE_integer(
@@ -89,7 +98,7 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
 
     def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
         params, how, key, known = shared
-        cases = scenarios.cases_of(key, target, first + jnp.arange(restarts), known)
+        cases = one_person.cases_of(key, target, first + jnp.arange(restarts), known)
         return invert(params, cases, how)
 
     return sharding.item_by_item(mesh, chunk)
@@ -107,7 +116,7 @@ def _by_asking(
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
         restarts = min(chunk, RESTARTS.value - firsts[0])
         share = ways._replace(queries=ways.queries * restarts // RESTARTS.value)
-        made = scenarios.attack_one(
+        made = one_person.attack_one(
             prepared._replace(searching=share),
             jax.random.key(seed),
             targets[0],
@@ -119,9 +128,7 @@ def _by_asking(
     return run
 
 
-def check(
-    wanted: recipe.Recipe, attacked: experiment.Trained, auxiliary: np.ndarray, target: int
-) -> None:
+def check(wanted: Method, attacked: experiment.Trained, auxiliary: np.ndarray, target: int) -> None:
     """Looks at the target before compute is spent, and says what looks wrong."""
     if len(auxiliary) < seeds.SEED_IMAGES:
         logging.info(
@@ -131,8 +138,10 @@ def check(
             len(auxiliary),
             seeds.SEED_IMAGES,
         )
-    model = recipe.PRECISIONS[wanted.precision](attacked.logits)
-    loss = wanted.arguments(len(auxiliary))["loss"]
+    model = recipe.PRECISIONS[wanted.recipe.precision](attacked.logits)
+    loss = None
+    if not scenarios.SCENARIOS[wanted.scenario].asks:
+        loss = wanted.recipe.arguments(len(auxiliary))["loss"]
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:
@@ -177,7 +186,7 @@ def fitting(
         if fitted:  # The game's: a recipe's spaces fit all targets of an architecture.
             return fitted[0]._replace(params=attacked.params)
         auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-        check(wanted.recipe, attacked, auxiliary, target)
+        check(wanted, attacked, auxiliary, target)
         described = wanted.recipe.described(len(auxiliary)) | wanted.described()
         logging.info(
             "With %d unrelated faces, --recipe=%s is %s",
@@ -257,8 +266,8 @@ def make_clones(
       fit: From `fitting`.
 
     Raises:
-      UserError: If the model cannot be attacked, or clones of another recipe or of other weights
-        are in the way.
+      UserError: If the model cannot be attacked or does not answer, or clones of another recipe or
+        of other weights are in the way.
     """
     plan = records.read(workdir.protocol, experiment.Plan)
     classes, facts = roles.classes[TARGET], facts_of(wanted, plan)
@@ -278,7 +287,14 @@ def make_clones(
         for group in workload.groups(missing, sharding.width(mesh)):
             with experiment.timed(workdir, "attack"):
                 people, firsts, _ = zip(*group, strict=True)
-                made = run([classes.index(name) for name in people], firsts)
+                try:
+                    made = run([classes.index(name) for name in people], firsts)
+                except StoppedSearch as stopped:
+                    path = clones.write_stopped(workdir, group[0], stopped.found.clones, origin)
+                    raise UserError(
+                        f"{stopped}; what was found of {people[0]} until then is in {path}, and "
+                        f"the same command begins {people[0]} anew"
+                    ) from stopped
                 clones.write_parts(workdir, group, made, origin)
             bar.update(sum(item.restarts for item in group))
             whole = list(iter(lambda: next(joined, ""), ""))
@@ -301,7 +317,7 @@ def make_clones(
 
 def main() -> None:
     """Attacks with the recipe, and in the scenario, that the flags ask for."""
-    wanted = scenarios.from_flags()
+    wanted = scenario_flags.from_flags()
     attack(experiment.work_directory(), wanted)
 
 

@@ -25,7 +25,7 @@ from experiments import (
     panel,
     recipe,
     release_check,
-    scenarios,
+    scenario_flags,
 )
 from mia_jax.evidence import embedders, unlocking
 from mia_jax.faces import Faces
@@ -39,7 +39,7 @@ for _module in (
     model_flags,
     admission,
     recipe,
-    scenarios,
+    scenario_flags,
     attack,
     panel,
     release_check,
@@ -121,7 +121,7 @@ def _check_attacked(roles: Protocol) -> None:
 def main() -> None:
     """Admits the model, attacks it, and evaluates."""
     workdir = experiment.work_directory()
-    wanted = scenarios.from_flags()
+    wanted = scenario_flags.from_flags()
     check_judge()
     admission.admit(workdir)
     loaded, roles = experiment.open_experiment(workdir)

@@ -21,7 +21,7 @@ from experiments import (
     panel,
     provenance,
     recipe,
-    scenarios,
+    scenario_flags,
     train,
     trials,
     victims,
@@ -68,7 +68,7 @@ def check_flags() -> None:
     idle = {
         flag.name: "--candidates names whole recipes, and all people are attacked by recognizers "
         "that are trained as the target was"
-        for module in (recipe, scenarios, identities, train)
+        for module in (recipe, scenario_flags, identities, train)
         for flag in flags.FLAGS.get_flags_for_module(module.__name__)
     }
     for kind, flag in COUNTS.items():

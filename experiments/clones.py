@@ -174,6 +174,28 @@ def write_parts(
         if row < len(group):
             arrays = to_arrays(chunk, origin, group[row].restarts)
             storage.write_arrays(workdir.part_of(*group[row]), arrays)
+            workdir.stopped_of(*group[row]).unlink(missing_ok=True)
+
+
+def write_stopped(
+    workdir: WorkDirectory, item: workload.Item, clones: Clones, origin: Origin
+) -> pathlib.Path:
+    """Writes what a search had found when the model's answers ended it.
+
+    It is no part: the same command begins the item anew, and its part takes this file's place.
+
+    Args:
+      workdir: The work directory.
+      item: The item of work.
+      clones: `[restarts, ...]`.
+      origin: What they were made with.
+
+    Returns:
+      Where it lies.
+    """
+    path = workdir.stopped_of(*item)
+    storage.write_arrays(path, to_arrays(clones, origin, item.restarts))
+    return path
 
 
 def join_parts(workdir: WorkDirectory, items: Sequence[workload.Item]) -> Iterator[str]:

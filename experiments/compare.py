@@ -23,16 +23,18 @@ from experiments import (
     experiment,
     identities,
     methods,
+    one_person,
     options,
     panel,
     provenance,
     recipe,
+    scenario_flags,
     scenarios,
 )
 from experiments.scenarios import Method, World
 from mia_jax.attack.masks import outside
 from mia_jax.evidence import comparison
-from mia_jax.evidence.comparison import Attempt, Comparison, Looks
+from mia_jax.evidence.comparison import Attempt, Comparison, Grounds, Looks
 from mia_jax.evidence.game import JudgeFacts
 from mia_jax.evidence.judges import Judge
 from mia_jax.faces import Faces
@@ -63,8 +65,10 @@ class Stage(NamedTuple):
       classes: The target's, in order.
       judges: Who looks.
       photographs: By person, real ones that trained the target.
+      apart: By person, the spread of those, to the first judge.
       truth: By person, the photograph that trained nothing, of which the white box knows a part.
       ceiling: By person, all such photographs.
+      eyes: Digest of what the judges' word depends on.
     """
 
     workdir: WorkDirectory
@@ -73,8 +77,10 @@ class Stage(NamedTuple):
     classes: tuple[str, ...]
     judges: Sequence[Judge]
     photographs: Mapping[str, np.ndarray]
+    apart: Mapping[str, float]
     truth: Mapping[str, np.ndarray]
     ceiling: Mapping[str, np.ndarray]
+    eyes: str
 
     @property
     def hidden(self) -> np.ndarray:
@@ -83,7 +89,7 @@ class Stage(NamedTuple):
 
     def look(self, images: Mapping[str, np.ndarray]) -> Looks:
         """Shows images of everybody to all judges."""
-        return comparison.look(self.judges, images, self.photographs, self.truth, self.hidden)
+        return comparison.look(self.judges, images, self.apart, self.truth, self.hidden)
 
 
 def check_flags() -> None:
@@ -92,7 +98,7 @@ def check_flags() -> None:
     Raises:
       UserError: If one was given.
     """
-    for module in (recipe, scenarios):
+    for module in (recipe, scenario_flags):
         for flag in flags.FLAGS.get_flags_for_module(module.__name__):
             if flag.present and flag.name != "queries":
                 raise UserError(f"--{flag.name} has no effect here: --methods names whole methods")
@@ -120,17 +126,25 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         raise UserError(f"the judge {judges[0].name} knows none of the people to attack")
     auxiliary = experiment.auxiliary_faces(loaded, roles, attack.AUXILIARY_LIMIT.value)
     ceiling = {name: experiment.photographs_of(loaded, name, roles.test) for name in names}
+    photographs = {
+        name: experiment.photographs_of(loaded, name, roles.training[TARGET]) for name in names
+    }
+    spreads = {name: comparison.spread(judges[0], each) for name, each in photographs.items()}
+    evaluators = {
+        name: checkpoints.digest(experiment.load_recognizer(workdir, name).params)
+        for name in asked.evaluators
+    }
     return Stage(
         workdir=workdir,
         world=attack.world_of(loaded, roles, attacked, auxiliary),
         names=names,
         classes=tuple(roles.classes[TARGET]),
         judges=judges,
-        photographs={
-            name: experiment.photographs_of(loaded, name, roles.training[TARGET]) for name in names
-        },
+        photographs=photographs,
+        apart={name: spread for name, spread in spreads.items() if spread},
         truth={name: images[0] for name, images in ceiling.items()},
         ceiling=ceiling,
+        eyes=records.digest({judge.name: judge.people for judge in judges}, evaluators),
     )
 
 
@@ -151,8 +165,7 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     plan = records.read(stage.workdir.protocol, experiment.Plan)
     facts = attack.facts_of(wanted, plan)
     weights = checkpoints.digest(stage.world.attacked.params)
-    by = {judge.name: len(judge.people) for judge in stage.judges}
-    digest = records.digest(facts, weights, by, stage.names)
+    digest = records.digest(facts, weights, stage.eyes, stage.names)
     path = stage.workdir.comparison / f"{name}-{digest}"
     if path.with_suffix(".json").exists():
         return path
@@ -162,7 +175,7 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     with console.progress(len(stage.names), 0, name, "person") as bar:
         for person in stage.names:
             place = stage.classes.index(person)
-            made[person] = scenarios.attack_one(prepared, stage.world.key, place, numbers)
+            made[person] = one_person.attack_one(prepared, stage.world.key, place, numbers)
             bar.update()
     seconds = time.perf_counter() - started
     images = {person: np.asarray(each.clones.images) for person, each in made.items()}
@@ -177,6 +190,7 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
         weights=weights,
         queries=float(np.mean([each.queries for each in made.values()])),
         shared_queries=prepared.queries,
+        agreement=prepared.agreement,
         gradients=float(np.mean([each.gradients for each in made.values()])),
         seconds=round(seconds, 2),
         looks=stage.look(images),
@@ -185,26 +199,34 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     return path
 
 
-def nulls(stage: Stage, path: pathlib.Path) -> dict[str, Looks]:
-    """Looks at what is reached without attacking the person.
+def grounds(stage: Stage, method_path: pathlib.Path) -> Grounds:
+    """Looks at what attempts are held against, or finds what an earlier run stored.
 
     Args:
       stage: The stage.
-      path: Of the method whose seeds, and whose clones of others, are looked at.
+      method_path: Of the method whose seeds, and whose clones of others, are looked at.
 
     Returns:
-      By the name of the null row.
+      The null rows, and real photographs.
     """
+    path = stage.workdir.comparison / f"nulls-of-{method_path.name}.json"
+    if path.exists():
+        return records.read(path, Grounds)
     mean = stage.world.auxiliary.mean(0)
-    arrays = storage.read_arrays(path.with_suffix(".npz"))
+    arrays = storage.read_arrays(method_path.with_suffix(".npz"))
     others = np.roll(arrays["clones"], 1, axis=0)
     known = {name: np.where(stage.hidden, mean, each)[None] for name, each in stage.truth.items()}
-    return {
-        comparison.MEAN_FACE: stage.look({name: mean[None] for name in stage.names}),
-        comparison.SEEDS: stage.look(dict(zip(stage.names, arrays["seeds"], strict=True))),
-        comparison.OTHERS: stage.look(dict(zip(stage.names, others, strict=True))),
-        comparison.KNOWN_PART: stage.look(known),
-    }
+    found = Grounds(
+        nulls={
+            comparison.MEAN_FACE: stage.look({name: mean[None] for name in stage.names}),
+            comparison.SEEDS: stage.look(dict(zip(stage.names, arrays["seeds"], strict=True))),
+            comparison.OTHERS: stage.look(dict(zip(stage.names, others, strict=True))),
+            comparison.KNOWN_PART: stage.look(known),
+        },
+        ceiling=stage.look(stage.ceiling),
+    )
+    records.write(path, found)
+    return found
 
 
 def best_clones(stage: Stage, path: pathlib.Path, attempt: Attempt) -> dict[str, np.ndarray]:
@@ -241,6 +263,7 @@ def main() -> None:
         raise UserError(f"none of --methods={','.join(wanted)} can be tried here")
     attempts = {n: records.read(path.with_suffix(".json"), Attempt) for n, path in paths.items()}
     lead = "best" if "best" in paths else next(iter(paths))
+    ground = grounds(stage, paths[lead])
     found = Comparison(
         people=stage.names,
         restarts=attack.RESTARTS.value,
@@ -249,10 +272,9 @@ def main() -> None:
             for judge in stage.judges
         },
         nulls={
-            name: comparison.row(looks, None, roles.seed)
-            for name, looks in nulls(stage, paths[lead]).items()
+            name: comparison.row(looks, None, roles.seed) for name, looks in ground.nulls.items()
         },
-        ceiling=comparison.row(stage.look(stage.ceiling), None, roles.seed),
+        ceiling=comparison.row(ground.ceiling, None, roles.seed),
         rows={n: comparison.row(each.looks, each, roles.seed) for n, each in attempts.items()},
         left_out=left_out,
         device=jax.devices()[0].device_kind,

@@ -21,11 +21,12 @@ from experiments import (
     plays,
     provenance,
     recipe,
-    scenarios,
+    scenario_flags,
     train,
     worlds,
 )
 from experiments.experiment import Plan
+from experiments.scenarios import Method
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
@@ -89,7 +90,7 @@ def make_worlds(
     loaded: Faces,
     plans: Mapping[int, Plan],
     asked: Sequence[str],
-    wanted: scenarios.Method,
+    wanted: Method,
     how: Mapping[str, Settings],
 ) -> None:
     """Trains and attacks all targets, or goes on where an interrupted run stopped.
@@ -165,7 +166,7 @@ def main() -> None:
             raise UserError(f"--{name} is not for the game, which attacks many targets' weights")
     workdir = experiment.work_directory()
     games = WorkDirectory(workdir.worlds)
-    wanted, how = scenarios.from_flags(), train.settings(games)
+    wanted, how = scenario_flags.from_flags(), train.settings(games)
     loaded, roles = experiment.open_experiment(games)
     asked, judges = numbers(roles), panel.from_flags(loaded, roles)
     stand_ins(roles)

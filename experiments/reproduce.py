@@ -14,18 +14,18 @@ from experiments import (
     panel,
     recipe,
     release_check,
-    scenarios,
+    scenario_flags,
     train,
 )
 
-for _module in (experiment, train, recipe, scenarios, attack, panel, release_check):
+for _module in (experiment, train, recipe, scenario_flags, attack, panel, release_check):
     flags.adopt_module_key_flags(_module)
 
 
 def main() -> None:
     """Trains the recognizers, attacks, and evaluates."""
     workdir = experiment.work_directory()
-    wanted = scenarios.from_flags()
+    wanted = scenario_flags.from_flags()
     how = train.settings(workdir)
     loaded, roles = experiment.open_experiment(workdir)
     judges = panel.from_flags(loaded, roles)

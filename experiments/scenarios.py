@@ -13,23 +13,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
+from absl import logging
 from jax.tree_util import Partial
 
 from experiments import recipe, strategies
 from experiments.experiment import Trained
 from mia_jax.attack import (
     Attack,
-    Clones,
+    extraction,
     filters,
-    invert,
     losses,
-    make_cases,
     objectives,
     students,
 )
-from mia_jax.attack.black_box import Searched, answered, search
-from mia_jax.attack.cases import Case
+from mia_jax.attack.black_box import answered
 from mia_jax.attack.extraction import ask
 from mia_jax.attack.generators import completion, eigenfaces
 from mia_jax.attack.masks import outside
@@ -143,6 +140,8 @@ class Prepared(NamedTuple):
       known: What is known of people's images, or None.
       searching: For a search, whose clones are where `how` starts; None for no search.
       queries: Asked already, once for everybody.
+      agreement: Of a copy: the share of fresh images that it names as the target does. The
+        auditor's figure: an attacker would have to ask for it.
     """
 
     params: Any
@@ -150,6 +149,7 @@ class Prepared(NamedTuple):
     known: Known | None = None
     searching: Searching | None = None
     queries: int = 0
+    agreement: float | None = None
 
 
 class Scenario(NamedTuple):
@@ -160,12 +160,14 @@ class Scenario(NamedTuple):
       prepare: `(world, method) -> prepared`.
       options: The fields of `Method` that have a say in it.
       recipe: What the recipes are asked for where no flag says otherwise.
+      asks: Whether the target is only asked, so that it needs no gradient.
     """
 
     needs: str
     prepare: Callable[[World, Method], Prepared]
     options: tuple[str, ...]
     recipe: Mapping[str, Any]
+    asks: bool = True
 
 
 def gray_box(world: World, method: Method) -> Prepared:
@@ -236,7 +238,7 @@ def copied(
     auxiliary faces and draws of their eigenfaces.
     """
     predict = labels_of(world) if of_labels else confidences_of(world)
-    init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
+    init_key, draw_key, fresh_key = jax.random.split(jax.random.fold_in(world.key, _COPY), 3)
     count = max(0, method.queries - len(world.auxiliary))
     space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
     drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
@@ -252,19 +254,27 @@ def copied(
         views=ViewRange(rotation=3, scale=0.03, shift=0.02),
         steps=steps,
     )
+    fresh = ask(predict, students.draws(space, fresh_key, _FRESH, draws), Budget(_FRESH))
+    agreement = extraction.agreement(copy, fresh).first
+    logging.info("The copy names %.1f%% of %d fresh images alike", 100 * agreement, _FRESH)
     how = _filtered(method.recipe.attack(CNN.logits, world.auxiliary), method)
-    return Prepared(copy.params, how, queries=copy.queries)
+    return Prepared(copy.params, how, queries=copy.queries, agreement=agreement)
 
 
 SCENARIOS: Mapping[str, Scenario] = {
     GRAY_BOX: Scenario(
-        "weights", gray_box, ("filter", "filter_every", "feature_weight", "seeding", "queries"), {}
+        "weights",
+        gray_box,
+        ("filter", "filter_every", "feature_weight", "seeding", "queries"),
+        {},
+        asks=False,
     ),
     WHITE_BOX: Scenario(
         "weights; a photograph with the middle of the face hidden",
         white_box,
         ("mask", "filter", "filter_every", "feature_weight"),
         {"waves": 0},  # They would go on from the known pixels, wildly.
+        asks=False,
     ),
     "confidences": Scenario(
         "confidences", asked_for_confidences, ("strategy", "queries", "leading"), {"waves": 0}
@@ -290,84 +300,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 _COPY = 3  # Folded into the experiment's key, for the student.
-
-_SCENARIO = flags.DEFINE_enum(
-    "scenario",
-    GRAY_BOX,
-    list(SCENARIOS),
-    "What the attacker has: the weights; the weights and a part of a photograph of each person; a "
-    "model that answers confidences, or labels; the same, of which a copy is made first.",
-)
-_OPTIONS: tuple[flags.FlagHolder, ...] = (
-    flags.DEFINE_enum(
-        "strategy",
-        None,
-        list(strategies.STRATEGIES),
-        "How a model that may only be asked is searched: by default differences, or boundary where "
-        "it answers labels.",
-    ),
-    flags.DEFINE_integer(
-        "queries",
-        None,
-        "How many images the model is shown: of each person, or with --scenario=extraction once "
-        "for all of them (default 10000).",
-        1,
-    ),
-    flags.DEFINE_enum(
-        "seeding",
-        None,
-        list(strategies.SEEDERS),
-        "How the seed of --recipe=paper is found, by confidences: the best of many draws of an "
-        "autoencoder, or mixtures of the auxiliary faces, searched in one of three ways. It takes "
-        "--queries of each person.",
-    ),
-    flags.DEFINE_integer(
-        "leading", None, "How many numbers of a face are searched by asking (default 60).", 1
-    ),
-    flags.DEFINE_string(
-        "mask",
-        None,
-        "With --scenario=white_box, what is known of the photograph: by default all but eyes, nose "
-        "and mouth (parts); or an image file that is bright where it is known.",
-    ),
-    flags.DEFINE_enum(
-        "filter",
-        None,
-        list(strategies.FILTERS),
-        "What is done to the pixels, with --recipe=paper or mi_face: after the last update, or "
-        "--filter_every.",
-    ),
-    flags.DEFINE_integer("filter_every", None, "Updates between two uses of --filter.", 1),
-    flags.DEFINE_float(
-        "feature_weight",
-        None,
-        "Weight of the distance from the features of the auxiliary faces that the target likes "
-        "most for the person (LOMMA, Diff-MI).",
-        0.0,
-    ),
-)
-
-
-def from_flags() -> Method:
-    """Returns the method that the flags ask for.
-
-    Raises:
-      UserError: If a flag has no effect.
-    """
-    name, wanted = _SCENARIO.value, recipe.from_flags()
-    scenario = SCENARIOS[name]
-    given = {flag.name: flag.value for flag in _OPTIONS if flag.value is not None}
-    for option in given:
-        if option not in scenario.options:
-            able = [other for other, one in SCENARIOS.items() if option in one.options]
-            raise UserError(f"--{option} is only for --scenario={' or '.join(able)}")
-    if "filter_every" in given and "filter" not in given:
-        raise UserError("--filter_every has no effect without --filter")
-    if name == GRAY_BOX and "queries" in given and "seeding" not in given:
-        raise UserError("--queries has no effect on weights without --seeding")
-    if name == "labels":
-        given.setdefault("strategy", "boundary")
-    return method(name, wanted, **given)
+_FRESH = 256  # Images on which a copy is compared with the target.
 
 
 def method(scenario: str, wanted: recipe.Recipe, **given: Any) -> Method:
@@ -400,68 +333,6 @@ def prepare(world: World, wanted: Method) -> Prepared:
       UserError: If the method does not fit its scenario.
     """
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
-
-
-def cases_of(key: jax.Array, target: jax.Array, numbers: jax.Array, known: Known | None) -> Case:
-    """Lists restarts that aim at one person, with what is known of the person.
-
-    Args:
-      key: The experiment's.
-      target: The class.
-      numbers: `[restarts]` integers.
-      known: Of everybody's images, or None.
-
-    Returns:
-      The cases.
-    """
-    if known is None:
-        return make_cases(key, target, numbers)
-    photograph = known.photographs[target]
-    cases = make_cases(key, target, numbers, photograph, known.mask)
-    if known.start is None:
-        return cases
-    begin = known.start
-    return cases._replace(start=jax.vmap(lambda key: begin(key, photograph))(cases.key))
-
-
-class Made(NamedTuple):
-    """Clones of one person, and what they cost: queries or gradients, of all restarts."""
-
-    clones: Clones
-    queries: int
-    gradients: int
-
-
-def attack_one(prepared: Prepared, key: jax.Array, target: int, numbers: jax.Array) -> Made:
-    """Attacks one person.
-
-    Args:
-      prepared: From `prepare`.
-      key: The experiment's.
-      target: The class.
-      numbers: `[restarts]` integers.
-
-    Returns:
-      The clones and their cost.
-    """
-    cases, queries = cases_of(key, jnp.asarray(target), numbers, prepared.known), 0
-    if prepared.searching is not None:
-        found = _search(prepared.searching, cases)
-        queries = found.queries
-        if prepared.how is None:
-            return Made(found.clones, queries, 0)
-        cases = cases._replace(start=found.clones.images)
-    assert prepared.how is not None
-    clones = invert(prepared.params, cases, prepared.how)
-    return Made(clones, queries, int(clones.iterations.sum()))
-
-
-def _search(ways: Searching, cases: Case) -> Searched:
-    """Searches for as many rounds as the queries suffice for."""
-    # No round asks for less than one image of each restart: so many are never reached.
-    rounds = max(1, ways.queries // len(cases.target))
-    how = ways.how._replace(iterations=min(ways.how.iterations, rounds))
-    return search(ways.predict, cases, how, ways.strategy, Budget(ways.queries))
 
 
 def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:

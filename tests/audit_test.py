@@ -6,7 +6,7 @@ from absl import flags
 from absl.testing import flagsaver
 from binaries_test import succeed
 
-from experiments import admission, attack, audit, devices, experiment, imported, scenarios
+from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
 from mia_jax.evidence.results import Evaluation
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.runtime import records
@@ -81,7 +81,7 @@ def test_an_embedder_says_whom_clones_unlock(root, tmp_path):
     workdir = WorkDirectory(values["workdir"])
     with flagsaver.flagsaver(**values, **JUDGE):
         admission.admit(workdir)
-        attack.attack(workdir, scenarios.from_flags())
+        attack.attack(workdir, scenario_flags.from_flags())
         audit.unlock(workdir, *experiment.open_experiment(workdir))
     found = records.read(workdir.unlocking, Unlocking)
     assert set(found.people) == {"p0", "p1"}

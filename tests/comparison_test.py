@@ -26,7 +26,8 @@ def looks(*ranks, judge="dlib"):
 
 
 def attempt(needs="weights", scenario="gray_box", **costs):
-    costs = {"queries": 0.0, "shared_queries": 0, "gradients": 120.0, "seconds": 3.0} | costs
+    free = {"queries": 0.0, "shared_queries": 0, "agreement": None}
+    costs = free | {"gradients": 120.0, "seconds": 3.0} | costs
     return Attempt(
         attack=AttackFacts("best", {}, 2, 0, 1, 60),
         scenario=scenario,
@@ -62,7 +63,7 @@ def test_looks():
     found = comparison.look(
         [pixels()],
         {"eve": np.stack([clone, truth])},
-        {"eve": np.stack([image(0, 0, 0), image(0.2, 0, 0)])},
+        {"eve": comparison.spread(pixels(), np.stack([image(0, 0, 0), image(0.2, 0, 0)]))},
         {"eve": truth},
         HIDDEN,
     )
@@ -71,9 +72,7 @@ def test_looks():
     apart = np.linalg.norm(clone.mean((0, 1)) - truth.mean((0, 1)))
     assert found.diversity["eve"] == pytest.approx(apart / 0.2, rel=1e-4)
     assert found.readings["pixels"]["eve"].ranks == (1, 3)
-    alone = comparison.look(
-        [pixels()], {"eve": clone[None]}, {"eve": clone[None]}, {"eve": truth}, HIDDEN
-    )
+    alone = comparison.look([pixels()], {"eve": clone[None]}, {}, {"eve": truth}, HIDDEN)
     assert alone.diversity == {}
 
 
@@ -105,7 +104,10 @@ def test_who_wins_under_which_threat_model():
 def test_the_table_is_stored_and_written(tmp_path):
     found = compared(
         asks=(looks(1, 2), attempt("confidences", "confidences", queries=9000.0)),
-        copies=(looks(1, 2), attempt("confidences", "extraction", shared_queries=5000)),
+        copies=(
+            looks(1, 2),
+            attempt("confidences", "extraction", shared_queries=5000, agreement=0.875),
+        ),
     )
     records.write(tmp_path / "comparison.json", found)
     assert records.read(tmp_path / "comparison.json", Comparison) == found
@@ -118,6 +120,7 @@ def test_the_table_is_stored_and_written(tmp_path):
     assert list(cells)[-1] == "ceiling: photographs"
     assert cells["asks"]["queries a person"] == "9,000"
     assert cells["copies"]["queries a person"] == "5,000 in all"
+    assert cells["copies"]["the copy agrees"] == "0.88" and not cells["asks"]["the copy agrees"]
     assert cells["null: mean face"]["seconds"] == ""
     text = report.markdown(found)
     assert text.count("\n| ") == 2 + len(report.rows(found))

@@ -11,10 +11,11 @@ from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 from PIL import Image
 
-from experiments import scenarios
+from experiments import scenario_flags, scenarios
 from experiments.experiment import Trained
+from experiments.one_person import attack_one
 from experiments.recipe import Recipe
-from experiments.scenarios import SCENARIOS, World, attack_one, method, prepare
+from experiments.scenarios import SCENARIOS, World, method, prepare
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.runtime.errors import UserError
 
@@ -85,6 +86,7 @@ class ScenariosTest(parameterized.TestCase):
         self.assertEqual(prepared.queries, 60)
         self.assertIsNone(prepared.searching)
         self.assertIn("L5", prepared.params)
+        self.assertBetween(prepared.agreement, 1 / CLASSES / 2, 1)
 
     def test_white_box_restores_what_is_hidden(self):
         """Nearer to the truth than the mean face, and than the clone without the photograph."""
@@ -152,12 +154,12 @@ class FlagsTest(parameterized.TestCase):
             flags.FLAGS.mark_as_parsed()
 
     def test_the_papers_scenario_says_nothing_new_of_clones(self):
-        self.assertEqual(scenarios.from_flags(), method("gray_box", Recipe("paper")))
-        self.assertEqual(scenarios.from_flags().described(), {})
+        self.assertEqual(scenario_flags.from_flags(), method("gray_box", Recipe("paper")))
+        self.assertEqual(scenario_flags.from_flags().described(), {})
 
     @flagsaver.flagsaver(scenario="labels", recipe="best", queries=7)
     def test_labels_are_searched_by_their_boundary_and_without_a_prior(self):
-        wanted = scenarios.from_flags()
+        wanted = scenario_flags.from_flags()
         self.assertEqual((wanted.strategy, wanted.queries), ("boundary", 7))
         self.assertEqual(wanted.recipe.given, {"waves": 0, "prior": 0.0})
         self.assertEqual(
@@ -172,7 +174,7 @@ class FlagsTest(parameterized.TestCase):
     )
     def test_refuses_flags_without_effect(self, given, sentence):
         with flagsaver.flagsaver(**given), self.assertRaisesRegex(UserError, sentence):
-            scenarios.from_flags()
+            scenario_flags.from_flags()
 
     def test_every_scenario_says_what_it_needs(self):
         for scenario in SCENARIOS.values():

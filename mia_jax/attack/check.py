@@ -22,13 +22,14 @@ class ModelCheck(NamedTuple):
     Attributes:
       classes: Number of registered identities.
       returns: "logits" or "probabilities".
-      largest_gradient: Largest absolute derivative of the loss with respect to a pixel.
+      largest_gradient: Largest absolute derivative of the loss with respect to a pixel; None where
+        no loss was given.
       warnings: What looks wrong but may be right, a sentence each.
     """
 
     classes: int
     returns: str
-    largest_gradient: float
+    largest_gradient: float | None
     warnings: tuple[str, ...]
 
 
@@ -37,7 +38,7 @@ def check_model(
     params: Any,
     images: jax.Array,
     target: int,
-    loss: LossFn,
+    loss: LossFn | None,
     *,
     loss_takes: str = "logits",
 ) -> ModelCheck:
@@ -49,7 +50,8 @@ def check_model(
         functions that some libraries keep among the weights.
       images: `[n, height, width, channels]` in [0, 1], two or more that differ, such as seeds.
       target: The targeted class.
-      loss: The loss that the attack will descend, with its margin if it has one.
+      loss: The loss that the attack will descend, with its margin if it has one; None for an attack
+        that only asks the model, which needs no gradient.
       loss_takes: "logits" (as every loss of this package) or "probabilities".
 
     Returns:
@@ -100,6 +102,9 @@ def check_model(
             f"the model returns the same {returns} for {count} different images in [0, 1]: "
             "check its weights and the range of values that it takes"
         )
+
+    if loss is None:
+        return ModelCheck(classes, returns, None, tuple(warnings))
 
     def largest_gradient(function: LossFn) -> float:
         """Returns the largest absolute derivative of a function of the logits over all images."""

@@ -50,6 +50,8 @@ class Attempt:
       weights: Digest of the target's weights.
       queries: Images that the target was shown for a person, mean over the people.
       shared_queries: Those that serve everybody.
+      agreement: Where a copy is attacked, the share of fresh images, none of which trained it, that
+        it names as the target does; else None.
       gradients: Updates of all restarts of a person, mean over the people.
       seconds: All in all, the compilation too.
       looks: What came out.
@@ -61,9 +63,23 @@ class Attempt:
     weights: str
     queries: float
     shared_queries: int
+    agreement: float | None
     gradients: float
     seconds: float
     looks: Looks
+
+
+@dataclasses.dataclass(frozen=True)
+class Grounds:
+    """What attempts are held against: looked at once, and stored.
+
+    Attributes:
+      nulls: What is reached without attacking the person, by the name of the null row.
+      ceiling: Photographs that trained nothing.
+    """
+
+    nulls: Mapping[str, Looks]
+    ceiling: Looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +91,7 @@ class Row:
       needs: As in `Attempt`.
       queries: As in `Attempt`.
       shared_queries: As in `Attempt`.
+      agreement: As in `Attempt`.
       gradients: As in `Attempt`.
       seconds: As in `Attempt`.
       figures: By judge who knows any of the people.
@@ -86,6 +103,7 @@ class Row:
     needs: str | None
     queries: float | None
     shared_queries: int | None
+    agreement: float | None
     gradients: float | None
     seconds: float | None
     figures: Mapping[str, Figures]
@@ -130,7 +148,7 @@ class Comparison:
 def look(
     judges: Sequence[Judge],
     images: Mapping[str, np.ndarray],
-    photographs: Mapping[str, np.ndarray],
+    apart: Mapping[str, float],
     truth: Mapping[str, np.ndarray],
     hidden: np.ndarray,
 ) -> Looks:
@@ -139,7 +157,7 @@ def look(
     Args:
       judges: Who looks; the first says how diverse they are.
       images: By person, `[n, height, width, channels]` in [0, 1].
-      photographs: By person, real ones, for the same.
+      apart: By person, the `spread` of real photographs in that judge's features.
       truth: By person, the photograph `[height, width, channels]` that trained nothing.
       hidden: `[height, width, 1]` booleans: eyes, nose and mouth.
 
@@ -154,14 +172,13 @@ def look(
         }
         for judge in judges
     }
-    spreads = {
-        name: (spread(judges[0], each), spread(judges[0], photographs[name]))
-        for name, each in images.items()
-    }
+    spreads = {name: spread(judges[0], each) for name, each in images.items()}
     return Looks(
         readings=readings,
         diversity={
-            name: own / real for name, (own, real) in spreads.items() if own is not None and real
+            name: own / apart[name]
+            for name, own in spreads.items()
+            if own is not None and apart.get(name)
         },
         hidden_error={name: error(each, truth[name], hidden) for name, each in images.items()},
     )
@@ -208,7 +225,9 @@ def row(looks: Looks, attempt: Attempt | None, seed: int) -> Row:
     figures = {
         judge: calibration.figures([readings], seed) for judge, readings in looks.readings.items()
     }
-    costs = ("scenario", "needs", "queries", "shared_queries", "gradients", "seconds")
+    costs = (
+        *("scenario", "needs", "queries", "shared_queries", "agreement", "gradients", "seconds"),
+    )
     return Row(
         **{name: getattr(attempt, name, None) for name in costs},
         figures={judge: each for judge, each in figures.items() if each},

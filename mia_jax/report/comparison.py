@@ -20,7 +20,8 @@ def header(found: Comparison) -> list[str]:
     of_judges = [f"{judge}: {column}" for judge in found.judges for column in own]
     return [
         *("method", "the attacker needs", *of_judges, "faces found", "diversity"),
-        *("error where hidden", "queries a person", "gradients a person", "seconds"),
+        *("error where hidden", "queries a person", "the copy agrees", "gradients a person"),
+        "seconds",
     ]
 
 
@@ -56,6 +57,7 @@ def _cells(found: Comparison, name: str, row: Row) -> list[str]:
         measure(row.diversity),
         measure(row.hidden_error, 3),
         queries,
+        "" if row.agreement is None else formats.number(row.agreement, 2),
         "" if row.gradients is None else f"{row.gradients:,.0f}",
         "" if row.seconds is None else f"{row.seconds:,.0f}",
     ]

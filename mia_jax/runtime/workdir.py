@@ -12,6 +12,7 @@ target/                            one that was trained elsewhere instead:
   recognizer.json                    what it is; written last
 clones/<identity>.npz              the clones of one person
 clones/parts/                      restarts of a person whose attack is not yet done
+clones/stopped/                    what was found until a model that is asked failed to answer
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
 unlocking.json                     of an embedder from elsewhere: whom clones unlock
@@ -89,6 +90,11 @@ class WorkDirectory:
     def part_of(self, identity: str, first: int, last: int) -> pathlib.Path:
         """Restarts `first` to `last` of one person, while others are still missing."""
         return self.parts / f"{file_name(identity)}-{first:06d}-{last:06d}.npz"
+
+    def stopped_of(self, identity: str, first: int, last: int) -> pathlib.Path:
+        """The same of a search that the model's answers ended, as far as it came."""
+        part = self.part_of(identity, first, last)
+        return self.clones / "stopped" / part.name
 
     @property
     def manifest(self) -> pathlib.Path:
