@@ -115,7 +115,8 @@ def _by_asking(
 
     def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
         restarts = min(chunk, RESTARTS.value - firsts[0])
-        share = ways._replace(queries=ways.queries * restarts // RESTARTS.value)
+        queries = ways.budget.queries * restarts // RESTARTS.value
+        share = ways._replace(budget=ways.budget._replace(queries=queries))
         made = one_person.attack_one(
             prepared._replace(searching=share),
             jax.random.key(seed),
@@ -141,6 +142,12 @@ def check(wanted: Method, attacked: experiment.Trained, auxiliary: np.ndarray, t
     model = recipe.PRECISIONS[wanted.recipe.precision](attacked.logits)
     loss = None
     if not scenarios.SCENARIOS[wanted.scenario].asks:
+        if attacked.predict is not None:
+            able = [name for name, each in scenarios.SCENARIOS.items() if each.asks]
+            raise UserError(
+                f"the target may only be asked, and --scenario={wanted.scenario} needs its "
+                f"weights: give one of {', '.join(able)}"
+            )
         loss = wanted.recipe.arguments(len(auxiliary))["loss"]
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
@@ -219,7 +226,8 @@ def world_of(
     def photographs() -> np.ndarray:
         return np.stack([experiment.photographs_of(loaded, n, roles.test)[0] for n in classes])
 
-    return World(attacked, auxiliary, len(classes), photographs, jax.random.key(roles.seed))
+    key = jax.random.key(roles.seed)
+    return World(attacked, auxiliary, len(classes), photographs, key, scenario_flags.manners())
 
 
 def facts_of(wanted: Method, plan: experiment.Plan) -> AttackFacts:

@@ -13,6 +13,7 @@ from absl import flags, logging
 
 from experiments import devices, imported, options
 from mia_jax import faces, recognizer
+from mia_jax.attack.oracle import Predict
 from mia_jax.faces import protocol
 from mia_jax.faces.protocol import Protocol
 from mia_jax.recognizer.architectures import ARCHITECTURES, ApplyFn, Architecture
@@ -57,11 +58,13 @@ class Trained(NamedTuple):
       logits: From weights and images to logits.
       architecture: All functions that apply the weights; None for a target that was trained
         elsewhere, of which only logits are asked.
+      predict: `images -> confidences` of a target that may only be asked; else None.
     """
 
     params: Any
     logits: ApplyFn
     architecture: Architecture | None
+    predict: Predict | None = None
 
 
 @functools.cache  # The stages of `reproduce` share them.
@@ -300,8 +303,7 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
         )
     about = records.read(home / "recognizer.json", recognizer.RecognizerFacts)
     if about.settings is None:
-        logits, weights = imported.load(str(workdir.root))
-        return Trained(weights, logits, None)
+        return Trained(*imported.load(str(workdir.root)))
     architecture = ARCHITECTURES[about.settings.architecture]
     like = jax.eval_shape(
         lambda: architecture.init(jax.random.key(0), about.classes, about.image_shape)

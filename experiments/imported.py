@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.attack import from_confidences
+from mia_jax.attack.oracle import Predict
 from mia_jax.recognizer import importers, preprocessing, templates
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.importers import Imported, functions
@@ -184,14 +185,15 @@ def recognizer(
 
 
 @functools.cache  # The stages of an audit share it, and what is compiled for it.
-def load(root: str) -> tuple[ApplyFn, Any]:
+def load(root: str) -> tuple[Any, ApplyFn, None, Predict | None]:
     """Reads the target of a work directory again.
 
     Args:
       root: The work directory.
 
     Returns:
-      From weights and pictures `[n, height, width, channels]` in [0, 1] to logits, and the weights.
+      The fields of `experiment.Trained`: weights, from weights and pictures `[n, height, width,
+      channels]` in [0, 1] to logits, no architecture, and what may only be asked.
 
     Raises:
       UserError: If the model is no longer what it was.
@@ -210,4 +212,18 @@ def load(root: str) -> tuple[ApplyFn, Any]:
     if facts.returns == FEATURES:
         enrolled = storage.read_arrays(workdir.templates)["vectors"]
     ready = prepared(imported, facts)
-    return recognizer(ready.apply_fn, ready.params, facts, enrolled)
+    logits, params = recognizer(ready.apply_fn, ready.params, facts, enrolled)
+    answer = imported.answer
+    if answer is None:
+        return params, logits, None, None
+
+    def show(params: Any, pictures: jax.Array) -> jax.Array:
+        del params
+        return jnp.asarray(answer(np.asarray(preprocessing.prepare(how, pictures))))
+
+    asked, params = recognizer(show, ready.params, facts, enrolled)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return np.asarray(jax.nn.softmax(asked(params, jnp.asarray(images))))
+
+    return params, logits, None, predict

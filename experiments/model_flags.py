@@ -16,7 +16,8 @@ _MODEL = flags.DEFINE_string(
     "model",
     None,
     "The model to audit: a file (.onnx, .pt2 of torch.export, .keras, .jaxexport of jax.export), "
-    "or module:function, which returns (apply_fn, params), a torch.nn.Module or a keras.Model.",
+    "or module:function, which returns (apply_fn, params), a torch.nn.Module or a keras.Model; or "
+    "which takes pictures and answers: a model that may only be asked (--scenario).",
 )
 _WEIGHTS = flags.DEFINE_string(
     "weights",

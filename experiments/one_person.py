@@ -9,7 +9,6 @@ from experiments.scenarios import Known, Prepared, Searching
 from mia_jax.attack import Clones, invert, make_cases
 from mia_jax.attack.black_box import Searched, search
 from mia_jax.attack.cases import Case
-from mia_jax.attack.oracle import Budget
 
 
 def cases_of(key: jax.Array, target: jax.Array, numbers: jax.Array, known: Known | None) -> Case:
@@ -69,6 +68,6 @@ def attack_one(prepared: Prepared, key: jax.Array, target: int, numbers: jax.Arr
 def _search(ways: Searching, cases: Case) -> Searched:
     """Searches for as many rounds as the queries suffice for."""
     # No round asks for less than one image of each restart: so many are never reached.
-    rounds = max(1, ways.queries // len(cases.target))
+    rounds = max(1, ways.budget.queries // len(cases.target))
     how = ways.how._replace(iterations=min(ways.how.iterations, rounds))
-    return search(ways.predict, cases, how, ways.strategy, Budget(ways.queries))
+    return search(ways.predict, cases, how, ways.strategy, ways.budget)

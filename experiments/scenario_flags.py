@@ -4,6 +4,7 @@ from absl import flags
 
 from experiments import recipe, strategies
 from experiments.scenarios import GRAY_BOX, SCENARIOS, Method, method
+from mia_jax.attack.oracle import Budget
 from mia_jax.runtime.errors import UserError
 
 _SCENARIO = flags.DEFINE_enum(
@@ -61,6 +62,28 @@ _OPTIONS: tuple[flags.FlagHolder, ...] = (
         0.0,
     ),
 )
+_BATCH = flags.DEFINE_integer(
+    "query_batch", 64, "Images in a call of a model that may only be asked, at most.", 1
+)
+_RATE = flags.DEFINE_float("query_rate", None, "Images a second that it is shown, at most.", 0.001)
+_TIMEOUT = flags.DEFINE_float("query_timeout", None, "Seconds that a call may take.", 0.001)
+_RETRIES = flags.DEFINE_integer(
+    "query_retries",
+    0,
+    "How often a call without a usable answer is repeated; it counts again.",
+    0,
+)
+
+
+def manners() -> Budget:
+    """Returns how a model may be asked, of no query yet."""
+    return Budget(
+        queries=0,
+        batch=_BATCH.value,
+        rate=_RATE.value,
+        retries=_RETRIES.value,
+        timeout=_TIMEOUT.value,
+    )
 
 
 def from_flags() -> Method:

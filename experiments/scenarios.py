@@ -92,6 +92,7 @@ class World(NamedTuple):
       photographs: Returns a photograph of each class that trained nothing, `[classes, height,
         width, channels]`: of which the white box knows a part.
       key: A typed `jax.random.key`: the experiment's.
+      manners: How the target may be asked; how often is up to the method.
     """
 
     attacked: Trained
@@ -99,6 +100,7 @@ class World(NamedTuple):
     classes: int
     photographs: Callable[[], np.ndarray]
     key: jax.Array
+    manners: Budget = Budget(queries=0)
 
 
 class Known(NamedTuple):
@@ -122,13 +124,13 @@ class Searching(NamedTuple):
       predict: The model.
       how: Where to search, and what to descend; made of `black_box.answered`.
       strategy: How.
-      queries: Of each person.
+      budget: Of each person.
     """
 
     predict: Predict
     how: Attack
     strategy: Strategy
-    queries: int
+    budget: Budget
 
 
 class Prepared(NamedTuple):
@@ -140,8 +142,8 @@ class Prepared(NamedTuple):
       known: What is known of people's images, or None.
       searching: For a search, whose clones are where `how` starts; None for no search.
       queries: Asked already, once for everybody.
-      agreement: Of a copy: the share of fresh images that it names as the target does. The
-        auditor's figure: an attacker would have to ask for it.
+      agreement: Of a copy: the share of images, asked about but held out from its training, that it
+        names as the target does.
     """
 
     params: Any
@@ -172,7 +174,7 @@ class Scenario(NamedTuple):
 
 def gray_box(world: World, method: Method) -> Prepared:
     """Descends on the target's weights: the paper's scenario."""
-    params, logits, architecture = world.attacked
+    params, logits, architecture, _ = world.attacked
     how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
     if method.feature_weight:
         if architecture is None:
@@ -235,18 +237,20 @@ def copied(
     """Asks once for everybody, trains a student on the answers, and descends on that.
 
     The student is the paper's CNN, whatever the target is. The images that are asked about are the
-    auxiliary faces and draws of their eigenfaces.
+    auxiliary faces and draws of their eigenfaces, of which some are held out to see how far the
+    student agrees.
     """
     predict = labels_of(world) if of_labels else confidences_of(world)
-    init_key, draw_key, fresh_key = jax.random.split(jax.random.fold_in(world.key, _COPY), 3)
+    init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
     count = max(0, method.queries - len(world.auxiliary))
     space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
     drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
     images = np.concatenate([world.auxiliary, drawn])[: method.queries]
-    answers = ask(predict, images, Budget(method.queries))
+    answers = ask(predict, images, world.manners._replace(queries=method.queries))
+    lessons, held_out = answers.divide(min(_HELD_OUT, len(images) // 10))
     shape = images.shape[1:]
     copy = students.distill(
-        answers,
+        lessons,
         lambda key: CNN.init(key, world.classes, shape),
         CNN.logits,
         init_key,
@@ -254,11 +258,12 @@ def copied(
         views=ViewRange(rotation=3, scale=0.03, shift=0.02),
         steps=steps,
     )
-    fresh = ask(predict, students.draws(space, fresh_key, _FRESH, draws), Budget(_FRESH))
-    agreement = extraction.agreement(copy, fresh).first
-    logging.info("The copy names %.1f%% of %d fresh images alike", 100 * agreement, _FRESH)
+    agreement = None
+    if len(held_out.images):
+        agreement = extraction.agreement(copy, held_out).first
+        logging.info("The copy names %.1f%% of the images held out alike", 100 * agreement)
     how = _filtered(method.recipe.attack(CNN.logits, world.auxiliary), method)
-    return Prepared(copy.params, how, queries=copy.queries, agreement=agreement)
+    return Prepared(copy.params, how, queries=answers.queries, agreement=agreement)
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -300,7 +305,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 _COPY = 3  # Folded into the experiment's key, for the student.
-_FRESH = 256  # Images on which a copy is compared with the target.
+_HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
 
 
 def method(scenario: str, wanted: recipe.Recipe, **given: Any) -> Method:
@@ -368,6 +373,8 @@ def confidences_of(world: World) -> Predict:
     Returns:
       The function.
     """
+    if world.attacked.predict is not None:
+        return world.attacked.predict
     look = jax.jit(lambda params, images: jax.nn.softmax(world.attacked.logits(params, images)))
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -408,7 +415,8 @@ def _asked(world: World, method: Method, predict: Predict) -> Prepared:
     strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
     if not without_faces:
         strategy = leading(strategy, method.leading)
-    return Prepared(None, None, searching=Searching(predict, how, strategy, method.queries))
+    budget = world.manners._replace(queries=method.queries)
+    return Prepared(None, None, searching=Searching(predict, how, strategy, budget))
 
 
 def _seeding(world: World, method: Method) -> Searching | None:
@@ -423,7 +431,8 @@ def _seeding(world: World, method: Method) -> Searching | None:
     seeder = strategies.SEEDERS[method.seeding]
     objective = objectives.classification(answered, losses.infomax)
     how = Attack(seeder.space(world.auxiliary), objective, None, method.queries)
-    return Searching(confidences_of(world), how, seeder.strategy(), method.queries)
+    budget = world.manners._replace(queries=method.queries)
+    return Searching(confidences_of(world), how, seeder.strategy(), budget)
 
 
 def _filtered(how: Attack, method: Method) -> Attack:

@@ -67,6 +67,14 @@ def classifier(softmax=False, rows=None, nan=False, kind="linear", **options):
     return net.model(x, image=(SIDE, SIDE, 3), outputs=None, **options)
 
 
+def asked(pictures):
+    """The classifier as a service would be: confidences by NumPy alone."""
+    kernel, bias = weights()
+    logits = np.asarray(pictures).clip(0, 1).reshape(len(pictures), -1) @ kernel + bias
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
 def of_colors():
     """A classifier that looks at nothing but the mean color."""
     net = Network()

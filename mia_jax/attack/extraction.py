@@ -28,6 +28,21 @@ class Answers(NamedTuple):
     confidences: np.ndarray
     queries: int
 
+    def divide(self, last: int) -> tuple["Answers", "Answers"]:
+        """Parts the last few from the others, which keep the account of the queries.
+
+        Args:
+          last: How many.
+
+        Returns:
+          The others, and the last.
+        """
+        kept = len(self.images) - last
+        return (
+            Answers(self.images[:kept], self.confidences[:kept], self.queries),
+            Answers(self.images[kept:], self.confidences[kept:], 0),
+        )
+
 
 class Copy(NamedTuple):
     """A copy of a model.

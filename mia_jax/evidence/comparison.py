@@ -50,8 +50,8 @@ class Attempt:
       weights: Digest of the target's weights.
       queries: Images that the target was shown for a person, mean over the people.
       shared_queries: Those that serve everybody.
-      agreement: Where a copy is attacked, the share of fresh images, none of which trained it, that
-        it names as the target does; else None.
+      agreement: Where a copy is attacked, the share of images, asked about but held out from its
+        training, that it names as the target does; else None.
       gradients: Updates of all restarts of a person, mean over the people.
       seconds: All in all, the compilation too.
       looks: What came out.

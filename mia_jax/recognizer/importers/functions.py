@@ -6,11 +6,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from mia_jax.recognizer.importers import keras, torch
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.errors import MissingError, UserError, shorten
 
 
 def load(
@@ -24,7 +25,8 @@ def load(
     Args:
       function: Without arguments, or of the arrays of `weights` by name, to `(apply_fn, params)`
         for pictures `[n, height, width, channels]`; or without arguments to a `torch.nn.Module`,
-        which gets `weights`, or a `keras.Model`.
+        which gets `weights`, or a `keras.Model`; or, where no weights are given, from pictures to
+        `[n, outputs]`: a model that may only be asked.
       where: What to call it in an error.
       image_shape: Height, width and channels of its pictures.
       weights: A file of arrays: .safetensors or .npz; for a module of PyTorch also .pt or .pth.
@@ -36,7 +38,10 @@ def load(
       MissingError: If the file is missing.
       UserError: If the function fails or returns something else, or the file is of another kind.
     """
-    takes_weights = weights is not None and inspect.signature(function).parameters
+    takes_arguments = bool(inspect.signature(function).parameters)
+    if takes_arguments and weights is None:
+        return asking(function, where, image_shape)
+    takes_weights = takes_arguments and weights is not None
     made = function(read_arrays(weights)) if takes_weights and weights else function()
     if torch.is_module(made):
         filled = made if weights is None else torch.fill(made, weights, where)
@@ -51,6 +56,49 @@ def load(
             "torch.nn.Module or a keras.Model is needed"
         )
     return Imported(made[0], made[1], (None, None, None))
+
+
+def asking(function: Callable[..., Any], where: str, image_shape: Sequence[int]) -> Imported:
+    """Lets JAX call a function that answers, such as a service's: no gradient passes through it.
+
+    Args:
+      function: From pictures `[n, height, width, channels]` float32 to `[n, outputs]`, of NumPy or
+        anything that it reads; it is asked once about two gray ones.
+      where: What to call it in an error.
+      image_shape: Height, width and channels of its pictures.
+
+    Returns:
+      The model, without weights.
+
+    Raises:
+      UserError: If the function fails, or returns anything else.
+    """
+
+    def answer(pictures: Any) -> np.ndarray:
+        found = np.asarray(function(np.asarray(pictures, np.float32)), np.float32)
+        if found.ndim != 2 or len(found) != len(pictures):
+            raise UserError(
+                f"{where} returned {found.shape} for {len(pictures)} pictures: "
+                f"[{len(pictures)}, outputs] is needed"
+            )
+        return found
+
+    try:
+        outputs = answer(np.full((2, *image_shape), 0.5)).shape[1]
+    except UserError:
+        raise
+    except Exception as error:  # Whatever the user's function raises.
+        raise UserError(
+            f"{where} fails when it is shown two gray pictures of {tuple(image_shape)} "
+            f"({type(error).__name__}: {shorten(str(error))})"
+        ) from error
+
+    def apply_fn(params: Any, pictures: jax.Array) -> jax.Array:
+        del params
+        shape = jax.ShapeDtypeStruct((len(pictures), outputs), np.float32)
+        return jax.pure_callback(answer, shape, pictures)
+
+    return Imported(apply_fn, (), (None, None, None), answer)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:

@@ -1,7 +1,9 @@
 """A model from elsewhere: a function of weights and pictures, whatever wrote it down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime.errors import UserError
@@ -15,11 +17,14 @@ class Imported(NamedTuple):
         to `[n, outputs]`: logits, probabilities or features, as the model gives them.
       params: The weights, a pytree of arrays.
       image_shape: Height, width and channels of the pictures; None for what the model leaves open.
+      answer: Of a model that may only be asked, what it answers: the same as `apply_fn`, of NumPy,
+        without JAX around it; else None.
     """
 
     apply_fn: ApplyFn
     params: Any
     image_shape: tuple[int | None, int | None, int | None]
+    answer: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def channels_first(where: str, shape: Sequence[int | None]) -> bool:
