@@ -47,13 +47,15 @@ class Point(NamedTuple):
     expected: jax.Array
 
 
-def fit(basis: Eigenfaces, mask: jax.Array, deviation: float = 0.2) -> Completion:
+def fit(basis: Eigenfaces, mask: jax.Array, deviation: float = 1.6) -> Completion:
     """Conditions eigenfaces on what a mask shows.
 
     Args:
       basis: From `eigenfaces.fit`, maybe `with_waves`: its coefficients are standard normal.
       mask: `[height, width, channels or 1]` booleans: what is known.
-      deviation: Standard deviation of what the eigenfaces lack of a pixel, above 0.
+      deviation: Standard deviation of what the eigenfaces lack of a pixel, above 0. What they lack
+        hangs together over many pixels, which say less than as many that were independent: so the
+        default, chosen on shadow recognizers of ORL, is larger than what is lacking.
 
     Returns:
       The completion.
