@@ -3,7 +3,8 @@
     python docs/generate.py
 
 A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each file in docs/results is
-what `experiments.pool`, `experiments.game`, `experiments.calibrate` (`priors_*.json`) or
+what `experiments.pool`, `experiments.game`, `experiments.calibrate` (`priors_*.json`),
+`experiments.compare` (`comparison_*.json`), `experiments.audit` (`audit_*.json`) or
 `experiments.benchmark --json` wrote, with versions, commit and flags in it.
 """
 
@@ -18,10 +19,11 @@ import grimp
 
 from mia_jax.evidence import embedders, results, statistics
 from mia_jax.evidence.calibration import Calibration
+from mia_jax.evidence.comparison import Comparison
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.pooling import Line, Pooled
 from mia_jax.evidence.results import Measure
-from mia_jax.report import calibration, formats
+from mia_jax.report import calibration, comparison, formats
 from mia_jax.runtime import records
 
 DASH = "\N{EN DASH}"
@@ -292,6 +294,61 @@ def priors() -> str:
     return table(("data, victims", *calibration.HEADER), rows) if rows else ""
 
 
+# The systems that the paper names, by its references; what is younger by its authors.
+SYSTEMS = {
+    "mi_face_known": "Fredrikson 2015 (15), with a known part",
+    "best_known": "the same, with this project's prior",
+    "mi_face": "Fredrikson 2015, Hidano (23, 24): without the known part",
+    "paper": "Khosravy 2021: the paper",
+    "best": "this project",
+    "poincare": "PPA's loss",
+    "logit_and_features": "LOMMA's loss",
+    "top_margin_and_features": "Diff-MI's loss",
+    "seed_of_generator": "Khosravy 2020 (26)",
+    "seed_of_genetic": "31 to 35",
+    "seed_of_mendelian": "31 to 35, Mendelian",
+    "seed_of_evolution": "control of 31 to 35",
+    "filter_median": "filter, as a control",
+    "filter_total_variation": "filter, as a control",
+    "filter_morphology": "28, 29: stand-in",
+    "filter_inhibition": "30: stand-in",
+    "gamin": "Aivodji 2019 (21)",
+    "extraction": "Tramer 2016 (17), then `best`",
+    "extraction_of_labels": "LOKT, in small",
+    "random_steps": "Razzhigaev 2021",
+    "boundary": "BREP-MI, Kahla 2022",
+    "genetic": "31 to 35, without weights",
+    "mendelian": "31 to 35, Mendelian, without weights",
+}
+
+
+def compared(name: str) -> str:
+    """Writes all methods on the same people, beside the systems that they stand for."""
+    found = records.read(RESULTS / f"comparison_{name}.json", Comparison)
+    header = comparison.header(found)
+    stranger, *others = found.judges
+    shown = [
+        *("method", "the attacker needs"),
+        *(f"{stranger}: {each}" for each in ("rank-1", "median rank", "sets: rank-1")),
+        *(f"{each}: rank-1" for each in others if each == EVALUATOR),
+        *("faces found", "diversity", "error where hidden", "queries a person"),
+        *("the copy agrees", "gradients a person", "seconds"),
+    ]
+    places = [header.index(each) for each in shown]
+    rows = []
+    for row in comparison.rows(found):
+        cells = [row[place] for place in places]
+        known = row[0] in found.rows
+        rows.append([f"`{cells[0]}`" if known else cells[0], SYSTEMS.get(row[0], ""), *cells[1:]])
+    return table((shown[0], "stands for", *shown[1:]), rows)
+
+
+def winners(name: str) -> str:
+    """Writes which method wins under which threat model."""
+    found = records.read(RESULTS / f"comparison_{name}.json", Comparison)
+    return "".join(f"- {sentence}\n" for sentence in comparison.sentences(found))
+
+
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
@@ -411,6 +468,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "lfw_strangers_people": lambda: by_person("lfw_strangers"),
     "together": together,
     "priors": priors,
+    "comparison_orl": lambda: compared("orl"),
+    "comparison_orl_in_words": lambda: winners("orl"),
+    "comparison_lfw": lambda: compared("lfw"),
+    "comparison_lfw_in_words": lambda: winners("lfw"),
     "game": lambda: game(tuple(READINGS)),
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,
