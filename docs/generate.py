@@ -349,6 +349,41 @@ def winners(name: str) -> str:
     return "".join(f"- {sentence}\n" for sentence in comparison.sentences(found))
 
 
+def audits() -> str:
+    """Writes what every audited model gives away, beside what is reached without attacking it."""
+    rows = []
+    for path in sorted(RESULTS.glob("audit_*.json")):
+        found = pooled(path.stem)
+        (run,) = found.runs.values()
+        judge = found.judges[DLIB]
+        _, data, model = path.stem.split("_", 2)
+        target = run.recognizers["target"]
+        known = Measure(target.test_accuracy, target.test_accuracy_interval)
+        clones = judge.images["clones"]
+        p = run.overall_p_value
+        rows.append(
+            [
+                f"{data.upper()}, {judge.attacks} people of {judge.classes}",
+                model.replace("_", " "),
+                number(known, 2, interval=True),
+                str(run.attack.arguments.get("scenario", "weights")),
+                number(clones.rank1, 2, interval=True),
+                *(number(judge.images[kind].rank1, 2) for kind in ("seeds", "others")),
+                f"{clones.median_rank:g}",
+                f"{clones.set_rank:g}",
+                number(clones.found, 2),
+                f"{found.levels.get(results.RECOGNIZABLE, 0)} of {judge.attacks}",
+                "" if p is None else formats.number(p, 4),
+            ]
+        )
+    header = (
+        *("data", "model", "test photographs named right", "the attacker has"),
+        *("dlib: rank-1", "of seeds", "of clones of others", "median rank", "sets: median rank"),
+        *("faces found", "recognizable", "p over all"),
+    )
+    return table(header, rows)
+
+
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
@@ -472,6 +507,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "comparison_orl_in_words": lambda: winners("orl"),
     "comparison_lfw": lambda: compared("lfw"),
     "comparison_lfw_in_words": lambda: winners("lfw"),
+    "audits": audits,
     "game": lambda: game(tuple(READINGS)),
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,

@@ -36,17 +36,11 @@ TINY = (
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs, so that each run starts at once."""
-    return f"--compilation_cache={tmp_path_factory.mktemp('programs')}"
-
-
-@pytest.fixture(scope="module")
-def calibrated(tmp_path_factory, cache):
+def calibrated(tmp_path_factory):
     """A work directory with a target, and what calibrating by shadows logged and printed."""
     workdir = tmp_path_factory.mktemp("runs") / "orl"
-    succeed("train", f"--workdir={workdir}", cache, *TRAIN)
-    return workdir, succeed("calibrate", f"--workdir={workdir}", cache, *TINY)
+    succeed("train", f"--workdir={workdir}", *TRAIN)
+    return workdir, succeed("calibrate", f"--workdir={workdir}", *TINY)
 
 
 def test_shadows_choose(calibrated):
@@ -82,11 +76,11 @@ def settings(found):
     return victim.recognizer.settings
 
 
-def test_what_is_done_is_not_done_again(calibrated, cache):
+def test_what_is_done_is_not_done_again(calibrated):
     workdir, first = calibrated
     paths = [path for path in (workdir / "calibration").rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in paths if path.name != "shadows.json"}
-    again = succeed("calibrate", f"--workdir={workdir}", cache, *TINY)
+    again = succeed("calibrate", f"--workdir={workdir}", *TINY)
     assert again.stdout == first.stdout
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -108,11 +102,11 @@ def test_trials_of_other_settings_weights_or_judges_do_not_mix(tmp_path):
     assert trials.path_of(home, "shadow_0", "paper", *keys[0]) == paths[0]
 
 
-def test_the_target_is_reported_and_chooses_nothing(calibrated, cache):
+def test_the_target_is_reported_and_chooses_nothing(calibrated):
     workdir, _ = calibrated
     asked = ("--victims=target", "--target_seeds=2", "--candidates=paper", "--restarts=3")
     judges = ("--judges=evaluators", f"--judge={JUDGE}")
-    said = succeed("calibrate", f"--workdir={workdir}", cache, *asked, *judges)
+    said = succeed("calibrate", f"--workdir={workdir}", *asked, *judges)
     assert "The shadows choose" not in said.stderr
     found = records.read(workdir / "calibration" / "target.json", Calibration)
     assert (found.kind, found.choice, list(found.victims)) == (

@@ -21,11 +21,11 @@ TINY = (
 
 
 def test_every_method_has_its_row_and_what_is_done_is_not_done_again(tmp_path):
-    cache, workdir = f"--compilation_cache={tmp_path / 'programs'}", tmp_path / "orl"
+    workdir = tmp_path / "orl"
     settings = ("--image_size=16", "--target_classes=10", "--max_epochs=2", "--batch_size=8")
     for role in ("target", "evaluator"):
-        succeed("train", f"--workdir={workdir}", f"--role={role}", cache, *settings)
-    said = succeed("compare", f"--workdir={workdir}", cache, *TINY)
+        succeed("train", f"--workdir={workdir}", f"--role={role}", *settings)
+    said = succeed("compare", f"--workdir={workdir}", *TINY)
     home = workdir / "compare"
     found = records.read(home / "comparison.json", Comparison)
     assert list(found.rows) == ["mi_face_known", "paper", "differences"]
@@ -46,9 +46,7 @@ def test_every_method_has_its_row_and_what_is_done_is_not_done_again(tmp_path):
     assert "best clone" in (home / "comparison.html").read_text()
 
     one = ("--scenario=confidences", "--recipe=best", "--queries=300", "--leading=40")
-    asked = succeed(
-        "attack", f"--workdir={workdir}", cache, *one, "--restarts=2", "--identities=0:1"
-    )
+    asked = succeed("attack", f"--workdir={workdir}", *one, "--restarts=2", "--identities=0:1")
     assert "164 queries" in asked.stderr
     (clones,) = (workdir / "clones").glob("*.npz")
     name = clones.stem
@@ -62,7 +60,7 @@ def test_every_method_has_its_row_and_what_is_done_is_not_done_again(tmp_path):
 
     before = {path: path.stat().st_mtime_ns for path in home.glob("*-*.*")}
     assert len(before) == 2 * 3
-    again = succeed("compare", f"--workdir={workdir}", cache, *TINY)
+    again = succeed("compare", f"--workdir={workdir}", *TINY)
     assert again.stdout == said.stdout
     assert before == {path: path.stat().st_mtime_ns for path in home.glob("*-*.*")}
 

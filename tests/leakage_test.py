@@ -36,16 +36,10 @@ WORLDS = ("with", "without *")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs, so that each run starts at once."""
-    return f"--compilation_cache={tmp_path_factory.mktemp('programs')}"
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory, cache):
+def played(tmp_path_factory):
     """A finished game."""
     workdir = tmp_path_factory.mktemp("runs") / "orl"
-    succeed("game", f"--workdir={workdir}", cache, *TINY)
+    succeed("game", f"--workdir={workdir}", *TINY)
     return workdir
 
 
@@ -81,14 +75,14 @@ def test_what_is_left(played):
     assert json.loads((played / "seconds.json").read_text())["game"] > 0
 
 
-def test_a_finished_game_is_left_alone(played, cache):
+def test_a_finished_game_is_left_alone(played):
     before = files(played)
-    assert "judged already" in succeed("game", f"--workdir={played}", cache, *TINY).stderr
+    assert "judged already" in succeed("game", f"--workdir={played}", *TINY).stderr
     assert files(played) == before
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(played, tmp_path, cache):
-    flags = (f"--workdir={tmp_path}", cache, *TINY)
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(played, tmp_path):
+    flags = (f"--workdir={tmp_path}", *TINY)
     process = subprocess.Popen(command("game", *flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "World 2 of 2" in line:
@@ -112,8 +106,8 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(played, tmp_path, cache)
         (["--restarts=5"], "was made with restarts=3"),
     ],
 )
-def test_a_mistake_is_one_sentence(played, cache, flags, words):
-    assert words in refuse("game", f"--workdir={played}", cache, *TINY, *flags)
+def test_a_mistake_is_one_sentence(played, flags, words):
+    assert words in refuse("game", f"--workdir={played}", *TINY, *flags)
 
 
 @pytest.mark.parametrize(
