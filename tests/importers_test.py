@@ -13,6 +13,7 @@ from onnx_networks import Network
 
 from mia_jax.recognizer import importers
 from mia_jax.recognizer.importers import functions
+from mia_jax.runtime import checkpoints
 from mia_jax.runtime.errors import MissingError, UserError
 
 DRAW = np.random.default_rng(0)
@@ -129,6 +130,18 @@ def in_keras(tmp_path):
     model.set_weights([KERNEL, SCALE, SHIFT, MEAN, VARIANCE, DENSE])
     model.save(tmp_path / "model.keras")
     return importers.load(tmp_path / "model.keras"), np.asarray(model(PICTURES))
+
+
+def test_a_model_of_keras_with_random_layers_is_the_same_each_time(tmp_path):
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    x = keras.layers.Dropout(0.5)(keras.layers.RandomFlip()(image))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    model.save(tmp_path / "model.keras")
+    first, again = (importers.load(tmp_path / "model.keras") for _ in range(2))
+    assert checkpoints.digest(first.params) == checkpoints.digest(again.params)
+    expected = model(PICTURES, training=False)
+    np.testing.assert_allclose(first.apply_fn(first.params, PICTURES), expected, rtol=1e-4)
 
 
 def keras_on_jax():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
@@ -68,11 +69,20 @@ def of_model(loaded: Any, where: str) -> Imported:
     model.check_batch(where, sides[0] if sides else None)
     params = {
         "trainable": [each.value for each in loaded.trainable_variables],
-        "fixed": [each.value for each in loaded.non_trainable_variables],
+        "fixed": [_fixed(each) for each in loaded.non_trainable_variables],
     }
     first = model.channels_first(where, sides)
     apply_fn = functools.partial(_apply, where, loaded, first, sides[0] == 1)
     return Imported(apply_fn, params, model.image_shape(where, sides))
+
+
+def _fixed(variable: Any) -> jax.Array:
+    """Returns what does not train; for a random layer, which is at rest here, always the same.
+
+    Such a layer keeps the state of a generator, which is another each time that Keras reads it.
+    """
+    state = variable.name == "seed_generator_state"
+    return jnp.zeros_like(variable.value) if state else variable.value
 
 
 def _apply(
