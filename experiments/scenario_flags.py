@@ -103,6 +103,9 @@ def from_flags() -> Method:
         raise UserError("--filter_every has no effect without --filter")
     if name == GRAY_BOX and "queries" in given and "seeding" not in given:
         raise UserError("--queries has no effect on weights without --seeding")
+    for flag in (_BATCH, _RATE, _TIMEOUT, _RETRIES):
+        if flag.value != flag.default and not (scenario.asks or "seeding" in given):
+            raise UserError(f"--{flag.name} has no effect on weights, which are not asked")
     if name == "labels":
         given.setdefault("strategy", "boundary")
     return method(name, wanted, **given)

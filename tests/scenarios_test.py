@@ -169,6 +169,7 @@ class FlagsTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ({"queries": 5}, "--queries has no effect on weights without --seeding"),
+        ({"query_rate": 2.0}, "--query_rate has no effect on weights"),
         ({"mask": "x"}, "--mask is only for --scenario=white_box"),
         ({"filter_every": 2}, "--filter_every has no effect without --filter"),
     )
