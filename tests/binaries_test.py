@@ -28,7 +28,7 @@ TINY = (
 # dlib takes half a minute for the 400 photographs; `own_judge` stands in for it.
 FAST = ("--judges=evaluators", "--judge=tests.own_judge:embed")
 ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
-SECONDS = 240
+SECONDS = 600
 
 
 def command(binary, *flags):
