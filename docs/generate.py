@@ -3,8 +3,8 @@
     python docs/generate.py
 
 A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each file in docs/results is
-what `experiments.pool`, `experiments.game`, `experiments.calibrate` (`priors_*.json`),
-`experiments.compare` (`comparison_*.json`), `experiments.audit` (`audit_*.json`) or
+what `experiments.pool` (`audit_*.json` of a single audit), `experiments.game`,
+`experiments.calibrate` (`priors_*.json`), `experiments.compare` (`comparison_*.json`) or
 `experiments.benchmark --json` wrote, with versions, commit and flags in it.
 """
 
@@ -322,9 +322,15 @@ SYSTEMS = {
 }
 
 
+@functools.cache
+def methods_on(name: str) -> Comparison:
+    """Reads all methods on the same people."""
+    return records.read(RESULTS / f"comparison_{name}.json", Comparison)
+
+
 def compared(name: str) -> str:
     """Writes all methods on the same people, beside the systems that they stand for."""
-    found = records.read(RESULTS / f"comparison_{name}.json", Comparison)
+    found = methods_on(name)
     header = comparison.header(found)
     stranger, *others = found.judges
     shown = [
@@ -345,8 +351,7 @@ def compared(name: str) -> str:
 
 def winners(name: str) -> str:
     """Writes which method wins under which threat model."""
-    found = records.read(RESULTS / f"comparison_{name}.json", Comparison)
-    return "".join(f"- {sentence}\n" for sentence in comparison.sentences(found))
+    return "".join(f"- {sentence}\n" for sentence in comparison.sentences(methods_on(name)))
 
 
 def audits() -> str:

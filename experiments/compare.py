@@ -130,10 +130,7 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         name: experiment.photographs_of(loaded, name, roles.training[TARGET]) for name in names
     }
     spreads = {name: comparison.spread(judges[0], each) for name, each in photographs.items()}
-    evaluators = {
-        name: checkpoints.digest(experiment.load_recognizer(workdir, name).params)
-        for name in asked.evaluators
-    }
+    people = {judge.name: judge.people for judge in judges}
     return Stage(
         workdir=workdir,
         world=attack.world_of(loaded, roles, attacked, auxiliary),
@@ -144,7 +141,7 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         apart={name: spread for name, spread in spreads.items() if spread},
         truth={name: images[0] for name, images in ceiling.items()},
         ceiling=ceiling,
-        eyes=records.digest({judge.name: judge.people for judge in judges}, evaluators),
+        eyes=records.digest(people, panel.digests_of(workdir, asked)),
     )
 
 

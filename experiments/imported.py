@@ -221,7 +221,7 @@ def load(root: str) -> tuple[Any, ApplyFn, None, Predict | None]:
         del params
         return jnp.asarray(answer(np.asarray(preprocessing.prepare(how, pictures))))
 
-    asked, params = recognizer(show, ready.params, facts, enrolled)
+    asked, _ = recognizer(show, ready.params, facts, enrolled)
 
     def predict(images: np.ndarray) -> np.ndarray:
         return np.asarray(jax.nn.softmax(asked(params, jnp.asarray(images))))

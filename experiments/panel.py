@@ -150,6 +150,20 @@ def make_judges(
     return made
 
 
+def digests_of(workdir: WorkDirectory, asked: Wanted) -> dict[str, str | None]:
+    """Names the judges, a recognizer with the digest of its weights: what their word depends on.
+
+    Args:
+      workdir: Where the evaluators lie.
+      asked: Who is to judge.
+
+    Returns:
+      By name; None for an embedder.
+    """
+    digests = {role: provenance.recognizer_facts(workdir, role).digest for role in asked.evaluators}
+    return {**dict.fromkeys(each.name for each in asked.embedders), **digests}
+
+
 def real_photographs(
     loaded: Faces, roles: Protocol, names: Sequence[str], test: bool
 ) -> Iterator[tuple[str, np.ndarray]]:

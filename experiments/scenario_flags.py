@@ -62,14 +62,15 @@ _OPTIONS: tuple[flags.FlagHolder, ...] = (
         0.0,
     ),
 )
+_USUAL = Budget(queries=0)
 _BATCH = flags.DEFINE_integer(
-    "query_batch", 64, "Images in a call of a model that may only be asked, at most.", 1
+    "query_batch", _USUAL.batch, "Images in a call of a model that may only be asked, at most.", 1
 )
 _RATE = flags.DEFINE_float("query_rate", None, "Images a second that it is shown, at most.", 0.001)
 _TIMEOUT = flags.DEFINE_float("query_timeout", None, "Seconds that a call may take.", 0.001)
 _RETRIES = flags.DEFINE_integer(
     "query_retries",
-    0,
+    _USUAL.retries,
     "How often a call without a usable answer is repeated; it counts again.",
     0,
 )
@@ -77,8 +78,7 @@ _RETRIES = flags.DEFINE_integer(
 
 def manners() -> Budget:
     """Returns how a model may be asked, of no query yet."""
-    return Budget(
-        queries=0,
+    return _USUAL._replace(
         batch=_BATCH.value,
         rate=_RATE.value,
         retries=_RETRIES.value,

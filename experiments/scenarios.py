@@ -246,7 +246,7 @@ def copied(
     space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
     drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
     images = np.concatenate([world.auxiliary, drawn])[: method.queries]
-    answers = ask(predict, images, world.manners._replace(queries=method.queries))
+    answers = ask(predict, images, _budget(world, method))
     lessons, held_out = answers.divide(min(_HELD_OUT, len(images) // 10))
     shape = images.shape[1:]
     copy = students.distill(
@@ -416,8 +416,7 @@ def _asked(world: World, method: Method, predict: Predict) -> Prepared:
     strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
     if not without_faces:
         strategy = leading(strategy, method.leading)
-    budget = world.manners._replace(queries=method.queries)
-    return Prepared(None, None, searching=Searching(predict, how, strategy, budget))
+    return Prepared(None, None, searching=Searching(predict, how, strategy, _budget(world, method)))
 
 
 def _seeding(world: World, method: Method) -> Searching | None:
@@ -432,8 +431,12 @@ def _seeding(world: World, method: Method) -> Searching | None:
     seeder = strategies.SEEDERS[method.seeding]
     objective = objectives.classification(answered, losses.infomax)
     how = Attack(seeder.space(world.auxiliary), objective, None, method.queries)
-    budget = world.manners._replace(queries=method.queries)
-    return Searching(confidences_of(world), how, seeder.strategy(), budget)
+    return Searching(confidences_of(world), how, seeder.strategy(), _budget(world, method))
+
+
+def _budget(world: World, method: Method) -> Budget:
+    """Says how often and how a method may ask."""
+    return world.manners._replace(queries=method.queries)
 
 
 def _filtered(how: Attack, method: Method) -> Attack:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from experiments import attack, panel, provenance, scenarios, victims
+from experiments import attack, panel, scenarios, victims
 from experiments.recipe import Recipe
 from experiments.scenarios import GRAY_BOX, Prepared
 from experiments.victims import Victim
@@ -46,7 +46,10 @@ def try_candidate(
     fitted: tuple[np.ndarray, Prepared] | None = None
     for victim in cast:
         facts = attack.facts_of(scenarios.method(GRAY_BOX, wanted), victim.plan)
-        weights, by = checkpoints.digest(victim.attacked.params), digests_of(victim, asked)
+        weights, by = (
+            checkpoints.digest(victim.attacked.params),
+            panel.digests_of(victim.home, victims.panel_of(victim, asked)),
+        )
         path = path_of(workdir, victim.name, name, facts, weights, by)
         if not path.exists():
             if fitted is None or fitted[0] is not victim.auxiliary:
@@ -81,15 +84,6 @@ def read_all(judge: Judge, clones: Mapping[str, np.ndarray]) -> dict[str, Readin
         for person, images in clones.items()
         if person in judge.people
     }
-
-
-def digests_of(victim: Victim, asked: panel.Wanted) -> dict[str, str | None]:
-    """Names the judges of a victim; of a recognizer with the digest of its weights."""
-    able = victims.panel_of(victim, asked)
-    recognizers = {
-        role: provenance.recognizer_facts(victim.home, role).digest for role in able.evaluators
-    }
-    return {**{embedder.name: None for embedder in able.embedders}, **recognizers}
 
 
 def path_of(
