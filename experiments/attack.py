@@ -78,7 +78,7 @@ def on_chunks(
       UserError: If a model is to be asked from several devices.
     """
     if prepared.searching is not None:
-        return _by_asking(mesh, prepared, seed, chunk)
+        return _by_asking(prepared, seed, chunk)
     weights = sharding.place(mesh, prepared.params, placement.split_classes)
     rest = (prepared.how, jax.random.key(seed), prepared.known)
     shared = (weights, *sharding.replicate(mesh, rest))
@@ -105,11 +105,11 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
 
 
 def _by_asking(
-    mesh: jax.sharding.Mesh, prepared: Prepared, seed: int, chunk: int
+    prepared: Prepared, seed: int, chunk: int
 ) -> Callable[[Sequence[int], Sequence[int]], Clones]:
     """Asks for one person after the other; a chunk has its share of a person's queries."""
-    if sharding.width(mesh) > 1 or jax.process_count() > 1:
-        raise UserError("a model that may only be asked is attacked from one device of one process")
+    if jax.process_count() > 1:
+        raise UserError("a model that may only be asked is attacked from one process")
     ways = prepared.searching
     assert ways is not None
 
@@ -286,6 +286,8 @@ def make_clones(
     mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
     if missing:
         prepared = fit(attacked, classes.index(missing[0].identity))
+        if prepared.searching is not None:  # The model is asked about one person after the other.
+            mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
         run = on_chunks(mesh, prepared, roles.seed, _CHUNK.value)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)

@@ -31,7 +31,8 @@ from experiments import (
     scenario_flags,
     scenarios,
 )
-from experiments.scenarios import Method, World
+from experiments.one_person import Made
+from experiments.scenarios import Method, Prepared, World
 from mia_jax.attack.masks import outside
 from mia_jax.evidence import comparison
 from mia_jax.evidence.comparison import Attempt, Comparison, Grounds, Looks
@@ -41,7 +42,7 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.report import comparison as report
 from mia_jax.report import primitives
-from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime import checkpoints, records, sharding, storage, workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -68,6 +69,7 @@ class Stage(NamedTuple):
       apart: By person, the spread of those, to the first judge.
       truth: By person, the photograph that trained nothing, of which the white box knows a part.
       ceiling: By person, all such photographs.
+      seed: The experiment's.
       eyes: Digest of what the judges' word depends on.
     """
 
@@ -80,6 +82,7 @@ class Stage(NamedTuple):
     apart: Mapping[str, float]
     truth: Mapping[str, np.ndarray]
     ceiling: Mapping[str, np.ndarray]
+    seed: int
     eyes: str
 
     @property
@@ -141,6 +144,7 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         apart={name: spread for name, spread in spreads.items() if spread},
         truth={name: images[0] for name, images in ceiling.items()},
         ceiling=ceiling,
+        seed=roles.seed,
         eyes=records.digest(people, panel.digests_of(workdir, asked)),
     )
 
@@ -168,12 +172,7 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
         return path
     started = time.perf_counter()
     prepared = scenarios.prepare(stage.world, wanted)
-    numbers, made = jnp.arange(attack.RESTARTS.value), {}
-    with console.progress(len(stage.names), 0, name, "person") as bar:
-        for person in stage.names:
-            place = stage.classes.index(person)
-            made[person] = one_person.attack_one(prepared, stage.world.key, place, numbers)
-            bar.update()
+    made = attack_all(stage, name, prepared)
     seconds = time.perf_counter() - started
     images = {person: np.asarray(each.clones.images) for person, each in made.items()}
     seeds = np.stack([np.asarray(each.clones.seeds) for each in made.values()])
@@ -194,6 +193,39 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     )
     records.write(path.with_suffix(".json"), attempt)
     return path
+
+
+def attack_all(stage: Stage, name: str, prepared: Prepared) -> dict[str, Made]:
+    """Attacks everybody: on weights one person for each device at a time, by asking one by one.
+
+    Args:
+      stage: Whom.
+      name: The method's.
+      prepared: The attack.
+
+    Returns:
+      By person, clones and what they cost.
+    """
+    restarts, made = attack.RESTARTS.value, dict[str, Made]()
+    numbers, key = jnp.arange(restarts), stage.world.key
+    items = workload.divide(stage.names, restarts, restarts)
+    mesh = sharding.make_mesh(items=len(items))
+    with console.progress(len(items), 0, name, "person") as bar:
+        if prepared.searching is not None:
+            for person in stage.names:
+                place = stage.classes.index(person)
+                made[person] = one_person.attack_one(prepared, key, place, numbers)
+                bar.update()
+            return made
+        run = attack.on_chunks(mesh, prepared, stage.seed, restarts)
+        for group in workload.groups(items, sharding.width(mesh)):
+            people = [item.identity for item in group]
+            clones = run([stage.classes.index(person) for person in people], [0] * len(people))
+            for row, own in sharding.rows_here(clones):
+                if row < len(people):
+                    made[people[row]] = Made(own, 0, int(own.iterations.sum()))
+            bar.update(len(people))
+    return made
 
 
 def grounds(stage: Stage, method_path: pathlib.Path) -> Grounds:

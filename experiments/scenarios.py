@@ -306,6 +306,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 _COPY = 3  # Folded into the experiment's key, for the student.
+_BLOCK = 16  # Images that a device is asked about at a time.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
 
 
@@ -377,12 +378,18 @@ def confidences_of(world: World) -> Predict:
     if world.attacked.predict is not None:
         return world.attacked.predict
     look = jax.jit(lambda params, images: jax.nn.softmax(world.attacked.logits(params, images)))
+    devices = jax.local_devices()
+    weights = [jax.device_put(world.attacked.params, device) for device in devices]
 
     def predict(images: np.ndarray) -> np.ndarray:
-        # Few sizes are compiled.
-        size = max(16, 1 << (len(images) - 1).bit_length())
-        padded = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
-        return np.asarray(look(world.attacked.params, padded))[: len(images)]
+        # The devices take turns with blocks of one size: one program, whose answer about an image
+        # depends neither on the number of devices nor on what else is asked.
+        padded = np.pad(images, [(0, -len(images) % _BLOCK), (0, 0), (0, 0), (0, 0)])
+        answers = []
+        for number, block in enumerate(padded.reshape(-1, _BLOCK, *images.shape[1:])):
+            turn = number % len(devices)
+            answers.append(look(weights[turn], jax.device_put(block, devices[turn])))
+        return np.concatenate([np.asarray(answer) for answer in answers])[: len(images)]
 
     return predict
 
