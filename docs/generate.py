@@ -433,6 +433,15 @@ def step() -> str:
     return table(header, rows)
 
 
+def imported() -> str:
+    """Writes the time of one iteration on a network that PyTorch made."""
+    row = benchmark("benchmark_imported")["imported"]
+    milliseconds = (f"{row['mia_jax_ms']:.0f}", f"{row['torch_ms']:.0f}")
+    cells = [f"{row['channels']}", *milliseconds, f"{row['ratio']:.2f}"]
+    header = ("channels", "mia_jax, ms", "PyTorch, ms", "ratio", "first after, s")
+    return table(header, [[*cells, f"{row['first_iteration_s']:.1f}"]])
+
+
 def speed_of_priors() -> str:
     """Writes what each prior costs beside the recognizer."""
     rows = []
@@ -517,6 +526,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,
     "step": step,
+    "imported": imported,
     "speed_of_priors": speed_of_priors,
     "peers": peers,
     "train": train,

@@ -14,6 +14,8 @@ step    one iteration of --restarts of the paper's attack, --chunk at a time on 
         are faster. floor_ms is what the CNN's forward pass and image gradient take at the speed
         of a large matrix product; floor_ratio is mia_jax / floor. first_iteration_s is tracing,
         compiling and two iterations.
+imported  as step, but of a ResNet-18 that PyTorch made and an importer read, of --channels=3 unless
+        that says 1; both have fresh weights, which makes no difference to the time
 priors  one restart's iteration of an attack with each prior, --restarts in chunks as in step: Adam,
         the margin, one random view, of --channels=1 unless that says 3. prior_ms is the same attack
         on an objective that costs nothing: decoding, its gradient and the update of the point.
@@ -58,12 +60,13 @@ for _name in ("platform", "image_size", "channels"):  # Those of the other binar
 for _module in (timing, speed):
     flags.adopt_module_key_flags(_module)
 _SUITE = flags.DEFINE_list(
-    "suite", "step", "What to measure: step, priors, train, peers, scale, memory."
+    "suite", "step", "What to measure: step, imported, priors, train, peers, scale, memory."
 )
 _JSON = flags.DEFINE_string("json", None, "File to write all figures to.")
 
 SUITES: dict[str, Callable[[], Any]] = {
     "step": speed.measure_step,
+    "imported": speed.measure_imported,
     "priors": priors.measure_priors,
     "train": speed.measure_train,
     "peers": speed.measure_peers,

@@ -53,6 +53,13 @@ for _name in ("restarts", "auxiliary_limit", "queries"):
 _METHODS = flags.DEFINE_list(
     "methods", [], "Names of experiments/methods.py with commas between them; by default all."
 )
+_COPY_QUERIES = flags.DEFINE_integer(
+    "copy_queries",
+    None,
+    "Images in all that a method may ask about to copy the model, since a copy serves everybody; "
+    "by default as many as --queries.",
+    1,
+)
 DEFAULTS = {"restarts": 2, "identities": "all"}  # Where no flag says otherwise.
 
 
@@ -105,6 +112,14 @@ def check_flags() -> None:
         for flag in flags.FLAGS.get_flags_for_module(module.__name__):
             if flag.present and flag.name != "queries":
                 raise UserError(f"--{flag.name} has no effect here: --methods names whole methods")
+
+
+def within_budget(wanted: Method) -> Method:
+    """Gives a method the queries that the flags ask for, if they do."""
+    queries = options.value_of("queries") if flags.FLAGS["queries"].present else wanted.queries
+    if wanted.scenario in scenarios.COPIES:
+        queries = _COPY_QUERIES.value or queries
+    return dataclasses.replace(wanted, queries=queries)
 
 
 def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
@@ -271,10 +286,7 @@ def best_clones(stage: Stage, path: pathlib.Path, attempt: Attempt) -> dict[str,
 def main() -> None:
     """Tries all methods, and writes the table."""
     check_flags()
-    wanted = methods.chosen(_METHODS.value)
-    if flags.FLAGS["queries"].present:
-        given = options.value_of("queries")
-        wanted = {n: dataclasses.replace(each, queries=given) for n, each in wanted.items()}
+    wanted = {name: within_budget(each) for name, each in methods.chosen(_METHODS.value).items()}
     workdir = experiment.work_directory()
     if jax.process_count() > 1:
         raise UserError("the comparison is the work of one process: leave --distributed out")

@@ -40,10 +40,10 @@ METHODS: Mapping[str, Method] = {
     "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=1.0),
     # Seeds of section 6, then the paper's descent over pixels. A VAE is in the place of a GAN; the
     # Mendelian variant is from a description of its code.
-    "seed_of_generator": _gray("paper", seeding="generator", queries=2000),
-    "seed_of_genetic": _gray("paper", seeding="genetic", queries=2000),
-    "seed_of_mendelian": _gray("paper", seeding="mendelian", queries=2000),
-    "seed_of_evolution": _gray("paper", seeding="differential_evolution", queries=2000),
+    "seed_of_generator": _gray("paper", seeding="generator", queries=1000),
+    "seed_of_genetic": _gray("paper", seeding="genetic", queries=1000),
+    "seed_of_mendelian": _gray("paper", seeding="mendelian", queries=1000),
+    "seed_of_evolution": _gray("paper", seeding="differential_evolution", queries=1000),
     # Filters of section 6; the last two are stand-ins.
     "filter_median": _gray("paper", filter="median", filter_every=10),
     "filter_total_variation": _gray("paper", filter="total_variation", filter_every=10),

@@ -238,7 +238,8 @@ def copied(
 
     The student is the paper's CNN, whatever the target is. The images that are asked about are the
     auxiliary faces and draws of their eigenfaces, of which some are held out to see how far the
-    student agrees.
+    student agrees. It learns for so many steps, or for `_PASSES` through the answers if those take
+    longer.
     """
     predict = labels_of(world) if of_labels else confidences_of(world)
     init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
@@ -256,7 +257,8 @@ def copied(
         init_key,
         lesson=students.of_labels if of_labels else students.of_confidences,
         views=ViewRange(rotation=3, scale=0.03, shift=0.02),
-        steps=steps,
+        steps=max(steps, _PASSES * len(lessons.images) // _BATCH),
+        batch=_BATCH,
     )
     agreement = None
     if len(held_out.images):
@@ -305,8 +307,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         {},
     ),
 }
+COPIES = ("extraction", "extraction_of_labels")  # Whose queries serve everybody.
 _COPY = 3  # Folded into the experiment's key, for the student.
 _BLOCK = 16  # Images that a device is asked about at a time.
+_PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
 
 

@@ -60,7 +60,7 @@ class Seeder(NamedTuple):
 
 def _generator(auxiliary: np.ndarray) -> Space:
     """Fits a small autoencoder: in place of the GAN, for which there are too few faces."""
-    fitted = vae.fit(jax.random.key(0), auxiliary, latents=32, steps=300)
+    fitted = vae.fit(jax.random.key(0), auxiliary, latents=32, steps=150)
     return vae.space(fitted, auxiliary, spread=1.0)
 
 

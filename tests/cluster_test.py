@@ -37,6 +37,14 @@ TRAINING = (
 )
 # Chunks of one make the work long enough to be interrupted in the middle.
 ATTACK = ("--recipe=paper", "--iterations=3", "--chunk=1", "--restarts=40")
+ASKING = (
+    "--scenario=confidences",
+    "--recipe=eigenfaces",
+    "--components=4",
+    "--leading=4",
+    "--queries=100",
+    "--restarts=2",
+)
 
 
 def draw_faces(root, people=14, photographs=4):
@@ -191,6 +199,15 @@ class ClusterTest(parameterized.TestCase):
         self.assertEqual(manifest, storage.read_json(alone / "clones" / "manifest.json"))
         self.assertEmpty(manifest["incomplete"])
         self.assertLen(manifest["complete"], 4)
+
+    def test_asking_goes_over_all_devices_and_finds_the_same(self):
+        found = {}
+        for devices_there in (1, 3):
+            workdir = self.copy(f"asked on {devices_there}")
+            self.succeed(1, "attack", workdir, *ASKING, f"--cpu_devices={devices_there}")
+            found[devices_there] = content(workdir / "clones")
+        self.assertLen(found[1], 4)
+        self.assertEqual(found[3], found[1])
 
 
 ALL_THREE = (

@@ -100,6 +100,47 @@ def paper_cnn(network: Network) -> Any:
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
+def resnet_18(network: Network) -> Any:
+    """Builds ResNet-18 in PyTorch, channels last, with whatever statistics a fresh one has.
+
+    Args:
+      network: Of what images, and how many classes.
+
+    Returns:
+      A `torch.nn.Module` from images `[n, channels, side, side]` to logits.
+
+    Source: He et al. 2016, "Deep residual learning for image recognition".
+    """
+    torch = importlib.import_module("torch")
+    nn = torch.nn
+
+    def convolution(inputs: int, outputs: int, size: int, stride: int) -> list[Any]:
+        kernel = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+        return [kernel, nn.BatchNorm2d(outputs)]
+
+    class Block(nn.Module):  # type: ignore[misc, name-defined]
+        """Two convolutions, and a way around them."""
+
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            first = convolution(inputs, outputs, 3, stride)
+            self.through = nn.Sequential(*first, nn.ReLU(), *convolution(outputs, outputs, 3, 1))
+            same = inputs == outputs
+            around = [] if same else convolution(inputs, outputs, 1, stride)
+            self.around = nn.Sequential(*around)
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(self.through(x) + self.around(x))
+
+    layers = [*convolution(network.channels, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    inputs = 64
+    for outputs in (64, 128, 256, 512):
+        layers += [Block(inputs, outputs, outputs // inputs), Block(outputs, outputs, 1)]
+        inputs = outputs
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, network.classes)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
 def _photographs(network: Network, count: int) -> Any:
     """Draws images in PyTorch."""
     torch = importlib.import_module("torch")
@@ -107,11 +148,12 @@ def _photographs(network: Network, count: int) -> Any:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def torch_attack(network: Network, restarts: int, iterations: int) -> Callable[[], None]:
+def torch_attack(net: Any, network: Network, restarts: int, iterations: int) -> Callable[[], None]:
     """Prepares gradient descent on the cross-entropy, pixels clipped, weights frozen.
 
     Args:
-      network: Which CNN.
+      net: From `paper_cnn` or `resnet_18`.
+      network: Of what images.
       restarts: How many images descend.
       iterations: How far.
 
@@ -119,7 +161,7 @@ def torch_attack(network: Network, restarts: int, iterations: int) -> Callable[[
       Runs all iterations of all restarts.
     """
     torch = importlib.import_module("torch")
-    net = paper_cnn(network).eval().requires_grad_(False)
+    net = net.eval().requires_grad_(False)
 
     def step(images: Any) -> Any:
         images = images.detach().requires_grad_(True)

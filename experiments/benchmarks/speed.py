@@ -1,4 +1,4 @@
-"""The suites step, train and peers: one machine against PyTorch, ART and the arithmetic floor."""
+"""The suites step, imported, train and peers: against PyTorch, ART and the arithmetic floor."""
 
 import dataclasses
 import functools
@@ -26,7 +26,8 @@ from experiments.benchmarks.timing import (
 )
 from mia_jax import recognizer
 from mia_jax.attack import Attack, Case, Clones, invert, recipes, restart_keys, seeds
-from mia_jax.recognizer import placement, training
+from mia_jax.recognizer import importers, placement, training
+from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.views import STILL
 from mia_jax.runtime import sharding
 from mia_jax.runtime.errors import UserError
@@ -50,10 +51,12 @@ def models(classes: int) -> dict[str, rivals.Network]:
     return {f"channels_{number}": rivals.Network(side, int(number), classes) for number in channels}
 
 
-def paper_from_noise(shape: tuple[int, int, int], iterations: int) -> Attack:
+def paper_from_noise(
+    shape: tuple[int, int, int], iterations: int, apply_fn: ApplyFn = recognizer.logits
+) -> Attack:
     """Returns the paper's attack on images of a shape, from noise, so that no faces are needed."""
     return recipes.paper(
-        recognizer.logits,
+        apply_fn,
         np.zeros((1, *shape), np.float32),
         rate=rivals.RATE,
         iterations=iterations,
@@ -142,7 +145,8 @@ def measure_step() -> dict[str, Any]:
         first = milliseconds(short) / 1e3
         samplers = {"mia_jax": difference(short, long), "floor": floor(flops)}
         if rivals.has_torch():
-            samplers["torch"] = each(rivals.torch_attack(network, restarts, iterations))
+            net = rivals.paper_cnn(network)
+            samplers["torch"] = each(rivals.torch_attack(net, network, restarts, iterations))
         times = take_turns(f"step, {name}", samplers)
         results[name] = {
             "torch_ms": None,
@@ -154,6 +158,27 @@ def measure_step() -> dict[str, Any]:
             "first_iteration_s": first,
         }
     return results
+
+
+def measure_imported() -> dict[str, Any]:
+    """Measures the attack on a network that was made in PyTorch."""
+    if not rivals.has_torch():
+        raise UserError("--suite=imported needs PyTorch: pip install -e '.[torch]'")
+    side, channels = flags.FLAGS.image_size, int(flags.FLAGS.channels or 3)
+    network = rivals.Network(side, channels, CLASSES.value)
+    net, shape = rivals.resnet_18(network), (side, side, channels)
+    apply_fn, params, *_ = importers.torch.of_module(net, shape, "ResNet-18")
+    how = functools.partial(paper_from_noise, shape, apply_fn=apply_fn)
+    short, long = two_lengths(how, params)
+    steps = rivals.torch_attack(net, network, RESTARTS.value, ITERATIONS.value)
+    first = milliseconds(short) / 1e3
+    times = take_turns("imported", {"mia_jax": difference(short, long), "torch": each(steps)})
+    return {
+        **summary(times),
+        "ratio": ratio(times, "mia_jax", "torch"),
+        "first_iteration_s": first,
+        "channels": channels,
+    }
 
 
 def measure_train() -> dict[str, Any]:

@@ -83,8 +83,7 @@ def sentences(found: Comparison) -> list[str]:
     """
     judge, facts = next(iter(found.judges.items()))
     said = [
-        f"{len(found.people)} people of {found.dataset.name}, {found.restarts} clones of each by "
-        f"every method; {judge} "
+        f"{len(found.people)} people, {found.restarts} clones of each by every method; {judge} "
         f"{'shares ' + formats.listed(facts.shares) if facts.shares else 'is a stranger'} and "
         f"chooses among {facts.people}. Intervals are 95%, over people."
     ]
