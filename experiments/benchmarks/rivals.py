@@ -118,7 +118,7 @@ def resnet_18(network: Network) -> Any:
         kernel = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
         return [kernel, nn.BatchNorm2d(outputs)]
 
-    class Block(nn.Module):  # type: ignore[misc, name-defined]
+    class Block(nn.Module):  # type: ignore[name-defined]
         """Two convolutions, and a way around them."""
 
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
