@@ -115,7 +115,9 @@ def check_flags() -> None:
 
 
 def within_budget(wanted: Method) -> Method:
-    """Gives a method the queries that the flags ask for, if they do."""
+    """Gives a method the queries that the flags ask for, if they do; a seed keeps its own few."""
+    if wanted.seeding is not None:
+        return wanted
     queries = options.value_of("queries") if flags.FLAGS["queries"].present else wanted.queries
     if wanted.scenario in scenarios.COPIES:
         queries = _COPY_QUERIES.value or queries
