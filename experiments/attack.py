@@ -9,7 +9,7 @@ chunks of its own devices: see `mia_jax.runtime.workload` and `mia_jax.runtime.s
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -59,14 +59,14 @@ AUXILIARY_LIMIT = flags.DEFINE_integer(
 
 
 def on_chunks(
-    mesh: jax.sharding.Mesh, prepared: Prepared, seed: int, chunk: int
+    mesh: jax.sharding.Mesh, prepared: Prepared, key: jax.Array, chunk: int
 ) -> Callable[[Sequence[int], Sequence[int]], Clones]:
     """Compiles the attack on a chunk of restarts for each device, or asks for one after the other.
 
     Args:
       mesh: The devices.
       prepared: The attack, from `scenarios.prepare`.
-      seed: The experiment's.
+      key: A typed `jax.random.key`: the experiment's.
       chunk: Restarts that run side by side on a device.
 
     Returns:
@@ -75,12 +75,12 @@ def on_chunks(
       asked, the last item of a person may have fewer.
 
     Raises:
-      UserError: If a model is to be asked from several devices.
+      UserError: If a model is to be asked from several processes.
     """
     if prepared.searching is not None:
-        return _by_asking(prepared, seed, chunk)
+        return _by_asking(prepared, key, chunk)
     weights = sharding.place(mesh, prepared.params, placement.split_classes)
-    rest = (prepared.how, jax.random.key(seed), prepared.known)
+    rest = (prepared.how, key, prepared.known)
     shared = (weights, *sharding.replicate(mesh, rest))
     compiled = _chunks(mesh, chunk)
 
@@ -90,6 +90,29 @@ def on_chunks(
         return compiled(shared, *[sharding.spread(mesh, item) for item in items])
 
     return run
+
+
+def on_people(
+    prepared: Prepared, key: jax.Array, people: Sequence[str], classes: Sequence[str]
+) -> Iterator[dict[str, Clones]]:
+    """Attacks people on weights, one on each device at a time, all restarts of each at once.
+
+    Args:
+      prepared: The attack, from `scenarios.prepare`.
+      key: A typed `jax.random.key`: the experiment's.
+      people: Whom.
+      classes: The target's, in order.
+
+    Yields:
+      The clones of those who were attacked at the same time, in host memory.
+    """
+    items = workload.divide(people, RESTARTS.value, RESTARTS.value)
+    mesh = sharding.make_mesh(items=len(items))
+    run = on_chunks(mesh, prepared, key, RESTARTS.value)
+    for group in workload.groups(items, sharding.width(mesh)):
+        targets = [classes.index(item.identity) for item in group]
+        rows = sharding.rows_here(run(targets, [item.first for item in group]))
+        yield {group[row].identity: clones for row, clones in rows if row < len(group)}
 
 
 @functools.cache  # The same attack on other weights is not compiled again.
@@ -105,7 +128,7 @@ def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
 
 
 def _by_asking(
-    prepared: Prepared, seed: int, chunk: int
+    prepared: Prepared, key: jax.Array, chunk: int
 ) -> Callable[[Sequence[int], Sequence[int]], Clones]:
     """Asks for one person after the other; a chunk has its share of a person's queries."""
     if jax.process_count() > 1:
@@ -119,7 +142,7 @@ def _by_asking(
         share = ways._replace(budget=ways.budget._replace(queries=queries))
         made = one_person.attack_one(
             prepared._replace(searching=share),
-            jax.random.key(seed),
+            key,
             targets[0],
             firsts[0] + jnp.arange(restarts),
         )
@@ -288,7 +311,7 @@ def make_clones(
         prepared = fit(attacked, classes.index(missing[0].identity))
         if prepared.searching is not None:  # The model is asked about one person after the other.
             mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-        run = on_chunks(mesh, prepared, roles.seed, _CHUNK.value)
+        run = on_chunks(mesh, prepared, jax.random.key(roles.seed), _CHUNK.value)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(names) * RESTARTS.value

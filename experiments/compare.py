@@ -42,7 +42,7 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.report import comparison as report
 from mia_jax.report import primitives
-from mia_jax.runtime import checkpoints, records, sharding, storage, workload
+from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -76,7 +76,6 @@ class Stage(NamedTuple):
       apart: By person, the spread of those, to the first judge.
       truth: By person, the photograph that trained nothing, of which the white box knows a part.
       ceiling: By person, all such photographs.
-      seed: The experiment's.
       eyes: Digest of what the judges' word depends on.
     """
 
@@ -89,7 +88,6 @@ class Stage(NamedTuple):
     apart: Mapping[str, float]
     truth: Mapping[str, np.ndarray]
     ceiling: Mapping[str, np.ndarray]
-    seed: int
     eyes: str
 
     @property
@@ -119,7 +117,7 @@ def within_budget(wanted: Method) -> Method:
     if wanted.seeding is not None:
         return wanted
     queries = options.value_of("queries") if flags.FLAGS["queries"].present else wanted.queries
-    if wanted.scenario in scenarios.COPIES:
+    if scenarios.SCENARIOS[wanted.scenario].copies:
         queries = _COPY_QUERIES.value or queries
     return dataclasses.replace(wanted, queries=queries)
 
@@ -161,7 +159,6 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         apart={name: spread for name, spread in spreads.items() if spread},
         truth={name: images[0] for name, images in ceiling.items()},
         ceiling=ceiling,
-        seed=roles.seed,
         eyes=records.digest(people, panel.digests_of(workdir, asked)),
     )
 
@@ -223,25 +220,19 @@ def attack_all(stage: Stage, name: str, prepared: Prepared) -> dict[str, Made]:
     Returns:
       By person, clones and what they cost.
     """
-    restarts, made = attack.RESTARTS.value, dict[str, Made]()
-    numbers, key = jnp.arange(restarts), stage.world.key
-    items = workload.divide(stage.names, restarts, restarts)
-    mesh = sharding.make_mesh(items=len(items))
-    with console.progress(len(items), 0, name, "person") as bar:
-        if prepared.searching is not None:
-            for person in stage.names:
-                place = stage.classes.index(person)
-                made[person] = one_person.attack_one(prepared, key, place, numbers)
-                bar.update()
+    made, key = dict[str, Made](), stage.world.key
+    with console.progress(len(stage.names), 0, name, "person") as bar:
+        if prepared.searching is None:
+            for group in attack.on_people(prepared, key, stage.names, stage.classes):
+                for person, clones in group.items():
+                    made[person] = Made(clones, 0, int(clones.iterations.sum()))
+                bar.update(len(group))
             return made
-        run = attack.on_chunks(mesh, prepared, stage.seed, restarts)
-        for group in workload.groups(items, sharding.width(mesh)):
-            people = [item.identity for item in group]
-            clones = run([stage.classes.index(person) for person in people], [0] * len(people))
-            for row, own in sharding.rows_here(clones):
-                if row < len(people):
-                    made[people[row]] = Made(own, 0, int(own.iterations.sum()))
-            bar.update(len(people))
+        numbers = jnp.arange(attack.RESTARTS.value)
+        for person in stage.names:
+            place = stage.classes.index(person)
+            made[person] = one_person.attack_one(prepared, key, place, numbers)
+            bar.update()
     return made
 
 

@@ -6,6 +6,7 @@ of the weights calls anything of the target except `images -> confidences`.
 
 import dataclasses
 import functools
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -163,6 +164,7 @@ class Scenario(NamedTuple):
       options: The fields of `Method` that have a say in it.
       recipe: What the recipes are asked for where no flag says otherwise.
       asks: Whether the target is only asked, so that it needs no gradient.
+      copies: Whether a copy of it is attacked, whose queries serve everybody.
     """
 
     needs: str
@@ -170,6 +172,7 @@ class Scenario(NamedTuple):
     options: tuple[str, ...]
     recipe: Mapping[str, Any]
     asks: bool = True
+    copies: bool = False
 
 
 def gray_box(world: World, method: Method) -> Prepared:
@@ -299,15 +302,16 @@ SCENARIOS: Mapping[str, Scenario] = {
         functools.partial(copied, of_labels=False),
         ("queries", "leading", "filter", "filter_every"),
         {},
+        copies=True,
     ),
     "extraction_of_labels": Scenario(
         "labels",
         functools.partial(copied, of_labels=True),
         ("queries", "leading", "filter", "filter_every"),
         {},
+        copies=True,
     ),
 }
-COPIES = ("extraction", "extraction_of_labels")  # Whose queries serve everybody.
 _COPY = 3  # Folded into the experiment's key, for the student.
 _BLOCK = 16  # Images that a device is asked about at a time.
 _PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
@@ -382,7 +386,7 @@ def confidences_of(world: World) -> Predict:
     if world.attacked.predict is not None:
         return world.attacked.predict
     look = jax.jit(lambda params, images: jax.nn.softmax(world.attacked.logits(params, images)))
-    devices = jax.local_devices()
+    devices = jax.local_devices()[: math.ceil(world.manners.batch / _BLOCK)]  # No call needs more.
     weights = [jax.device_put(world.attacked.params, device) for device in devices]
 
     def predict(images: np.ndarray) -> np.ndarray:

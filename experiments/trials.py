@@ -16,7 +16,7 @@ from mia_jax.evidence import calibration
 from mia_jax.evidence.calibration import Reading, Trial
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import AttackFacts
-from mia_jax.runtime import checkpoints, records, sharding, workload
+from mia_jax.runtime import checkpoints, records
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -111,19 +111,13 @@ def clone(victim: Victim, prepared: Prepared) -> tuple[dict[str, np.ndarray], fl
       took: those of the first people count only if there are no more, as they wait for the
       compilation.
     """
-    restarts = attack.RESTARTS.value
-    items = workload.divide(victim.people, restarts, restarts)
-    mesh = sharding.make_mesh(items=len(items))
-    width = sharding.width(mesh)
     prepared = prepared._replace(params=victim.attacked.params)
-    run = attack.on_chunks(mesh, prepared, victim.plan.protocol.seed, restarts)
-    clones, seconds = {}, []
-    for group in workload.groups(items, width):
-        started = time.perf_counter()
-        classes = [victim.people.index(item.identity) for item in group]
-        made = jax.block_until_ready(run(classes, [item.first for item in group]))
+    key = jax.random.key(victim.plan.protocol.seed)
+    clones, seconds, together = {}, [], 0
+    started = time.perf_counter()
+    for group in attack.on_people(prepared, key, victim.people, victim.people):
         seconds.append(time.perf_counter() - started)
-        for row, images in sharding.rows_here(made.images):
-            if row < len(group):
-                clones[group[row].identity] = images
-    return clones, float(np.median(seconds[1:] or seconds)) / (width * restarts)
+        clones.update({person: np.asarray(each.images) for person, each in group.items()})
+        together = max(together, len(group))
+        started = time.perf_counter()
+    return clones, float(np.median(seconds[1:] or seconds)) / (together * attack.RESTARTS.value)
