@@ -126,7 +126,7 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
         ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
         (
             "--suite=step,speed",
-            "--suite=step,speed: choose among step, priors, train, peers, scale, memory",
+            "--suite=step,speed: choose among step, imported, priors, train, peers, scale, memory",
         ),
     ],
 )
