@@ -26,7 +26,7 @@ from experiments import (
     trials,
     victims,
 )
-from experiments.recipe import Recipe
+from experiments.scenarios import Method
 from experiments.victims import Victim
 from mia_jax.evidence import calibration
 from mia_jax.evidence.calibration import SHADOWS, TARGET, Calibration, Trial
@@ -104,7 +104,7 @@ def judging(loaded: Faces, roles: Protocol) -> panel.Wanted:
 def try_all(
     workdir: WorkDirectory,
     loaded: Faces,
-    wanted: Mapping[str, Recipe],
+    wanted: Mapping[str, Method],
     cast: Sequence[Victim],
     asked: panel.Wanted,
 ) -> dict[str, list[Trial]]:
@@ -147,7 +147,7 @@ def summed_up(
     roles: Protocol,
     cast: Sequence[Victim],
     asked: panel.Wanted,
-    wanted: Mapping[str, Recipe],
+    wanted: Mapping[str, Method],
     found: Mapping[str, Sequence[Trial]],
 ) -> Calibration:
     """Makes the table of all candidates, and lets the shadows choose.

@@ -3,23 +3,27 @@
 A user's own is a line more; so are other values of any flag of the recipes.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from experiments import options
 from experiments.recipe import Recipe
-from mia_jax.attack import descents
+from experiments.scenarios import GRAY_BOX, Method, method
+from mia_jax.attack import descents, losses
 
 
-def _recipe(name: str, margin: float | None = None, **given: Any) -> Recipe:
+def _recipe(
+    name: str, margin: float | None = None, feature_weight: float = 0.0, **given: Any
+) -> Method:
     """Names what differs from a recipe of the library."""
     loss = {} if margin is None else {"loss": descents.lead_of(float(margin))}
-    return Recipe(name, {**loss, **given})
+    return method(GRAY_BOX, Recipe(name, {**loss, **given}), feature_weight=feature_weight)
 
 
 FALLING = {"falling_rate": True, "views_per_iteration": 2, "mirror": 0.5}
 WEAK_WAVES = {"wave_deviation": 0.15}
-CANDIDATES: dict[str, Recipe] = {
+CANDIDATES: dict[str, Method] = {
     "paper": _recipe("paper"),
     "best": _recipe("best"),
     **{
@@ -37,6 +41,15 @@ CANDIDATES: dict[str, Recipe] = {
     "best_1000_components": _recipe("best", components=1000),
     "best_without_waves": _recipe("best", waves=0),
     "best_with_noise": _recipe("best", noise=0.2),
+    **{
+        f"best_{name}_features_{weight:g}": _recipe("best", feature_weight=weight, **loss)
+        for name, loss in {
+            "margin": {},
+            "logit": {"loss": losses.logit},
+            "top_margin": {"loss": losses.top_margin},
+        }.items()
+        for weight in (1.0, 10.0)
+    },
     "components": _recipe("components"),
     "components_margin_30_falling": _recipe("components", 30, **FALLING),
     "components_margin_60_falling": _recipe("components", 60, **FALLING),
@@ -50,7 +63,7 @@ CANDIDATES: dict[str, Recipe] = {
 }
 
 
-def chosen(names: Sequence[str]) -> dict[str, Recipe]:
+def chosen(names: Sequence[str]) -> dict[str, Method]:
     """Returns the candidates of these names; all if there are none.
 
     Args:
@@ -62,21 +75,25 @@ def chosen(names: Sequence[str]) -> dict[str, Recipe]:
     return options.choose("candidates", "no candidate", names, CANDIDATES)
 
 
-def as_flags(wanted: Recipe) -> str:
+def as_flags(wanted: Method) -> str:
     """Writes what asks for a candidate on the command line of the other binaries.
 
     Args:
-      wanted: The candidate; its loss, if it has one of its own, is from `descents.lead_of`.
+      wanted: The candidate; a lead that is enough is from `descents.lead_of`.
 
     Returns:
       Flags with spaces between them.
     """
-    words = [f"--recipe={wanted.name}"]
-    for name, value in wanted.given.items():
-        if name == "loss":
+    words = [f"--recipe={wanted.recipe.name}"]
+    for name, value in wanted.recipe.given.items():
+        if isinstance(value, functools.partial):
             words.append(f"--margin={value.keywords['enough']:g}")
+        elif callable(value):
+            words.append(f"--{name}={value.__name__}")
         elif value is True:
             words.append(f"--{name}")
         else:
             words.append(f"--{name}={value:g}")
+    if wanted.feature_weight:
+        words.append(f"--feature_weight={wanted.feature_weight:g}")
     return " ".join(words)

@@ -161,7 +161,7 @@ def main() -> None:
     """Plays all games, judges them, and writes the report anew if there is one."""
     if flags.FLAGS["identities"].present:
         raise UserError("--identities is not for the game: --targeted says how many people play")
-    for name in ("scenario", "feature_weight"):
+    for name in ("scenario", "feature_weight", "seeding"):
         if flags.FLAGS[name].present:
             raise UserError(f"--{name} is not for the game, which attacks many targets' weights")
     workdir = experiment.work_directory()

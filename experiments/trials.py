@@ -4,13 +4,11 @@ import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import jax
 import numpy as np
 from absl import logging
 
 from experiments import attack, panel, scenarios, victims
-from experiments.recipe import Recipe
-from experiments.scenarios import GRAY_BOX, Prepared
+from experiments.scenarios import Method, Prepared
 from experiments.victims import Victim
 from mia_jax.evidence import calibration
 from mia_jax.evidence.calibration import Reading, Trial
@@ -24,7 +22,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 def try_candidate(
     workdir: WorkDirectory,
     name: str,
-    wanted: Recipe,
+    wanted: Method,
     cast: Sequence[Victim],
     asked: panel.Wanted,
     judges_of: Callable[[Victim], Sequence[Judge]],
@@ -45,18 +43,19 @@ def try_candidate(
     trials: list[Trial] = []
     fitted: tuple[np.ndarray, Prepared] | None = None
     for victim in cast:
-        facts = attack.facts_of(scenarios.method(GRAY_BOX, wanted), victim.plan)
+        facts = attack.facts_of(wanted, victim.plan)
         weights, by = (
-            checkpoints.digest(victim.attacked.params),
+            checkpoints.digest(victim.world.attacked.params),
             panel.digests_of(victim.home, victims.panel_of(victim, asked)),
         )
         path = path_of(workdir, victim.name, name, facts, weights, by)
         if not path.exists():
-            if fitted is None or fitted[0] is not victim.auxiliary:
+            # Features to aim at are the victim's own; all else fits whoever has the same faces.
+            if fitted is None or fitted[0] is not victim.world.auxiliary or wanted.feature_weight:
                 how = fit(name, wanted, victim)
                 if how is None:
                     return None
-                fitted = victim.auxiliary, how
+                fitted = victim.world.auxiliary, how
             clones, seconds = clone(victim, fitted[1])
             readings = {judge.name: read_all(judge, clones) for judge in judges_of(victim)}
             records.write(path, Trial(facts, weights, by, seconds, readings))
@@ -64,14 +63,13 @@ def try_candidate(
     return trials
 
 
-def fit(name: str, wanted: Recipe, victim: Victim) -> Prepared | None:
+def fit(name: str, wanted: Method, victim: Victim) -> Prepared | None:
     """Fits a candidate to a victim and its attacker's faces; says so and returns None if it cannot.
 
-    What is returned fits all victims of this architecture and with these faces.
+    Without features to aim at, it fits all victims of this architecture and with these faces.
     """
     try:
-        how = wanted.attack(victim.attacked.logits, victim.auxiliary)
-        return Prepared(victim.attacked.params, how)
+        return scenarios.prepare(victim.world, wanted)
     except UserError as error:
         logging.warning("The candidate %s is left out: %s", name, error)
         return None
@@ -111,11 +109,10 @@ def clone(victim: Victim, prepared: Prepared) -> tuple[dict[str, np.ndarray], fl
       took: those of the first people count only if there are no more, as they wait for the
       compilation.
     """
-    prepared = prepared._replace(params=victim.attacked.params)
-    key = jax.random.key(victim.plan.protocol.seed)
+    prepared = prepared._replace(params=victim.world.attacked.params)
     clones, seconds, together = {}, [], 0
     started = time.perf_counter()
-    for group in attack.on_people(prepared, key, victim.people, victim.people):
+    for group in attack.on_people(prepared, victim.world.key, victim.people, victim.people):
         seconds.append(time.perf_counter() - started)
         clones.update({person: np.asarray(each.images) for person, each in group.items()})
         together = max(together, len(group))

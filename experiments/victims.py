@@ -13,7 +13,8 @@ import numpy as np
 from absl import logging
 
 from experiments import attack, experiment, panel, provenance, train, worlds
-from experiments.experiment import Plan, Trained
+from experiments.experiment import Plan
+from experiments.scenarios import World
 from mia_jax.evidence.calibration import VictimFacts
 from mia_jax.evidence.game import JudgeFacts
 from mia_jax.evidence.judges import Judge
@@ -29,17 +30,15 @@ class Victim(NamedTuple):
       name: What to call it.
       home: The work directory where it lies.
       plan: Who is who there.
-      attacked: The recognizer.
-      auxiliary: `[n, height, width, channels]` in [0, 1]: the attacker's faces; the same array for
-        all victims where they come from elsewhere.
+      world: The recognizer, and the attacker's faces: the same array for all victims where they
+        come from elsewhere.
       gallery: Among whom strangers choose.
     """
 
     name: str
     home: WorkDirectory
     plan: Plan
-    attacked: Trained
-    auxiliary: np.ndarray
+    world: World
     gallery: tuple[str, ...]
 
     @property
@@ -117,7 +116,8 @@ def _trained(
             train.learn(home, loaded, plan.protocol, TARGET, how)
         attacked = experiment.load_recognizer(home, TARGET)
         auxiliary = _auxiliary(loaded, plan.protocol) if public is None else public
-        found.append(Victim(name, home, plan, attacked, auxiliary, gallery))
+        world = attack.world_of(loaded, plan.protocol, attacked, auxiliary)
+        found.append(Victim(name, home, plan, world, gallery))
     return found
 
 
@@ -148,7 +148,7 @@ def judges_of(victim: Victim, loaded: Faces, asked: panel.Wanted) -> list[Judge]
       The judges, strangers first.
     """
     return panel.make_judges(
-        *(victim.home, loaded, victim.plan.protocol, victim.attacked.params),
+        *(victim.home, loaded, victim.plan.protocol, victim.world.attacked.params),
         panel_of(victim, asked),
         enrolled=victim.gallery,
     )
@@ -156,7 +156,9 @@ def judges_of(victim: Victim, loaded: Faces, asked: panel.Wanted) -> list[Judge]
 
 def facts_of(victim: Victim) -> VictimFacts:
     """Says what a victim is."""
-    return VictimFacts(provenance.recognizer_facts(victim.home, TARGET), len(victim.auxiliary))
+    return VictimFacts(
+        provenance.recognizer_facts(victim.home, TARGET), len(victim.world.auxiliary)
+    )
 
 
 def judge_facts(cast: Sequence[Victim], asked: panel.Wanted) -> dict[str, JudgeFacts]:

@@ -9,7 +9,7 @@ from absl import flags
 from absl.testing import flagsaver
 from binaries_test import succeed
 
-from experiments import calibrate, candidates, experiment, panel, recipe, trials
+from experiments import calibrate, candidates, experiment, panel, scenario_flags, trials
 from mia_jax.evidence.calibration import Calibration, Trial
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.runtime import records
@@ -173,11 +173,16 @@ def test_the_flags_of_a_candidate_ask_for_it(name):
     with flagsaver.flagsaver():
         for flag, value in given.items():
             flags.FLAGS[flag].parse(value or "true")
-        found = recipe.from_flags()
-    for faces in (100, 3000):
-        assert found.described(faces) == wanted.described(faces)
+        found = scenario_flags.from_flags()
+    assert described(found) == described(wanted)
 
 
 def test_every_candidate_is_another():
-    told = [str((each.name, each.described(100))) for each in candidates.CANDIDATES.values()]
+    told = [str(described(each)) for each in candidates.CANDIDATES.values()]
     assert len({*told}) == len(told)
+
+
+def described(wanted):
+    """All that a candidate asks for, with few faces and with many."""
+    sizes = (100, 3000)
+    return wanted.recipe.name, [wanted.recipe.described(n) for n in sizes], wanted.described()
