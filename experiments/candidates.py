@@ -42,14 +42,11 @@ CANDIDATES: dict[str, Method] = {
     "best_without_waves": _recipe("best", waves=0),
     "best_with_noise": _recipe("best", noise=0.2),
     **{
-        f"best_{name}_features_{weight:g}": _recipe("best", feature_weight=weight, **loss)
-        for name, loss in {
-            "margin": {},
-            "logit": {"loss": losses.logit},
-            "top_margin": {"loss": losses.top_margin},
-        }.items()
-        for weight in (1.0, 10.0)
+        f"best_{loss.__name__}_features_{weight}": _recipe("best", None, weight, loss=loss)
+        for loss in (losses.logit, losses.top_margin)
+        for weight in (1, 10)
     },
+    **{f"best_features_{weight}": _recipe("best", None, weight) for weight in (1, 10)},
     "components": _recipe("components"),
     "components_margin_30_falling": _recipe("components", 30, **FALLING),
     "components_margin_60_falling": _recipe("components", 60, **FALLING),
