@@ -15,6 +15,7 @@ from absl import flags, logging
 from experiments import (
     admission,
     attack,
+    beside,
     console,
     evaluate,
     exhibits,
@@ -43,6 +44,7 @@ for _module in (
     attack,
     panel,
     release_check,
+    beside,
 ):
     flags.adopt_module_key_flags(_module)
 _BATCH = 50
@@ -123,6 +125,7 @@ def main() -> None:
     workdir = experiment.work_directory()
     wanted = scenario_flags.from_flags()
     check_judge()
+    beside.check()
     admission.admit(workdir)
     loaded, roles = experiment.open_experiment(workdir)
     _check_attacked(roles)

@@ -10,6 +10,7 @@ import jax
 from absl import flags, logging
 
 from experiments import (
+    beside,
     console,
     drawing,
     exhibits,
@@ -27,7 +28,7 @@ from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.workdir import WorkDirectory
 
-for _module in (experiment, panel, release_check):
+for _module in (experiment, panel, release_check, beside):
     flags.adopt_module_key_flags(_module)
 
 
@@ -179,6 +180,7 @@ def conclude(
         if first:
             first()
         evaluate(workdir, judges)
+    beside.say(workdir)
     release_check.end(workdir)
 
 
@@ -204,7 +206,9 @@ def main() -> None:
     experiment.need_protocol(workdir)
     wanted = panel.from_flags(*experiment.open_experiment(workdir))
     release_check.check_judges(wanted)
+    beside.check()
     evaluate(workdir, wanted)
+    beside.say(workdir)
     release_check.end(workdir)
 
 

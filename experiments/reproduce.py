@@ -8,6 +8,7 @@ from absl import flags
 
 from experiments import (
     attack,
+    beside,
     console,
     evaluate,
     experiment,
@@ -18,7 +19,7 @@ from experiments import (
     train,
 )
 
-for _module in (experiment, train, recipe, scenario_flags, attack, panel, release_check):
+for _module in (experiment, train, recipe, scenario_flags, attack, panel, release_check, beside):
     flags.adopt_module_key_flags(_module)
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     loaded, roles = experiment.open_experiment(workdir)
     judges = panel.from_flags(loaded, roles)
     release_check.check_judges(judges)
+    beside.check()
     for role in roles.classes:
         train.train(workdir, role, how[role])
     attack.attack(workdir, wanted)

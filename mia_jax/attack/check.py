@@ -123,7 +123,8 @@ def check_model(
         if largest_gradient(lambda logits, label: logits[label]) == 0:
             raise UserError(
                 "the gradient of the loss with respect to the image is zero everywhere: the model "
-                "is not differentiable, or its confidences are saturated (choose a loss of logits)"
+                "is not differentiable, as if its outputs were rounded (attack it by asking: "
+                "scenario confidences), or its confidences are saturated (choose a loss of logits)"
             )
         warnings.append(
             f"the gradient of the loss is zero for all {count} images: the confidences are "

@@ -16,6 +16,7 @@ clones/stopped/                    what was found until a model that is asked fa
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
 unlocking.json                     of an embedder from elsewhere: whom clones unlock
+beside.json                        whether it gives away less than the model of another one
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
 calibration/                       shadow recognizers, and what candidates reach on them
@@ -115,6 +116,11 @@ class WorkDirectory:
     def unlocking(self) -> pathlib.Path:
         """Whom clones unlock, at the threshold of an embedder from elsewhere."""
         return self.root / "unlocking.json"
+
+    @property
+    def beside(self) -> pathlib.Path:
+        """Whether the target gives away less than that of another work directory."""
+        return self.root / "beside.json"
 
     @property
     def admission(self) -> pathlib.Path:

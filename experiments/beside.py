@@ -1,0 +1,56 @@
+"""An evaluation beside that of another work directory: did a protection help?"""
+
+from absl import flags, logging
+
+from mia_jax.evidence import beside
+from mia_jax.evidence.results import Evaluation
+from mia_jax.runtime import records
+from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.workdir import WorkDirectory
+
+_BESIDE = flags.DEFINE_string(
+    "beside",
+    None,
+    "The work directory of another model that was audited with the same photographs and judges, "
+    "such as the one without protection: says which of the two gives away less.",
+)
+_LEVEL = 0.05
+
+
+def check() -> None:
+    """Refuses a work directory that is not evaluated, before compute is spent.
+
+    Raises:
+      UserError: If it is not.
+    """
+    if _BESIDE.value and not WorkDirectory(_BESIDE.value).evaluation.exists():
+        raise UserError(f"--beside={_BESIDE.value} holds no evaluation yet: audit that model first")
+
+
+def say(workdir: WorkDirectory) -> None:
+    """Says which of two models gives away less, and writes it down, where the flag asks for it.
+
+    Args:
+      workdir: The work directory, evaluated.
+
+    Raises:
+      UserError: If nobody judged the same people of both.
+    """
+    if not _BESIDE.value:
+        return
+    here, there = (
+        records.read(each.evaluation, Evaluation)
+        for each in (workdir, WorkDirectory(_BESIDE.value))
+    )
+    found = beside.compare(here, there, WorkDirectory(_BESIDE.value).root.name)
+    records.write(workdir.beside, found)
+    for judge, each in found.judges.items():
+        word = "less" if each.difference.value > 0 else "more"
+        if each.p_value > _LEVEL:
+            word = "neither more nor less, as far as so few people can tell"
+        logging.info(
+            "Beside %s this model gives away %s: the judge %s ranks %d people %.1f of %d on "
+            "average here and %.1f there (p = %.2g)",
+            *(_BESIDE.value, word, judge, each.people),
+            *(each.here, each.classes, each.there, each.p_value),
+        )
