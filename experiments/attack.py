@@ -28,6 +28,7 @@ from experiments import (
     scenarios,
 )
 from experiments.scenarios import Method, Prepared, World
+from experiments.trained import Trained
 from mia_jax.attack import Clones, StoppedSearch, check_model, invert, seeds
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
@@ -152,7 +153,7 @@ def _by_asking(
     return run
 
 
-def check(wanted: Method, attacked: experiment.Trained, auxiliary: np.ndarray, target: int) -> None:
+def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int) -> None:
     """Looks at the target before compute is spent, and says what looks wrong."""
     if len(auxiliary) < seeds.SEED_IMAGES:
         logging.info(
@@ -196,9 +197,7 @@ def attack(workdir: WorkDirectory, wanted: Method) -> None:
     make_clones(workdir, roles, attacked, identities.chosen(roles), wanted, fit)
 
 
-def fitting(
-    loaded: Faces, roles: Protocol, wanted: Method
-) -> Callable[[experiment.Trained, int], Prepared]:
+def fitting(loaded: Faces, roles: Protocol, wanted: Method) -> Callable[[Trained, int], Prepared]:
     """Returns what fits the attack to unrelated faces: when it is needed first, and once.
 
     Args:
@@ -212,7 +211,7 @@ def fitting(
     """
     fitted: list[Prepared] = []
 
-    def fit(attacked: experiment.Trained, target: int) -> Prepared:
+    def fit(attacked: Trained, target: int) -> Prepared:
         if fitted:  # The game's: a recipe's spaces fit all targets of an architecture.
             return fitted[0]._replace(params=attacked.params)
         auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
@@ -230,9 +229,7 @@ def fitting(
     return fit
 
 
-def world_of(
-    loaded: Faces, roles: Protocol, attacked: experiment.Trained, auxiliary: np.ndarray
-) -> World:
+def world_of(loaded: Faces, roles: Protocol, attacked: Trained, auxiliary: np.ndarray) -> World:
     """Says whom and what an attacker faces.
 
     Args:
@@ -281,10 +278,10 @@ def facts_of(wanted: Method, plan: experiment.Plan) -> AttackFacts:
 def make_clones(
     workdir: WorkDirectory,
     roles: Protocol,
-    attacked: experiment.Trained,
+    attacked: Trained,
     names: Sequence[str],
     wanted: Method,
-    fit: Callable[[experiment.Trained, int], Prepared],
+    fit: Callable[[Trained, int], Prepared],
 ) -> None:
     """Attacks people, or goes on where an interrupted run stopped.
 

@@ -20,6 +20,7 @@ from experiments import (
     provenance,
     release_check,
 )
+from experiments.trained import Trained
 from mia_jax.evidence import agreement, evaluation, examination, significance, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
@@ -101,7 +102,7 @@ def show(
     loaded: Faces,
     roles: Protocol,
     names: Sequence[str],
-    target: experiment.Trained,
+    target: Trained,
     judges: Sequence[Judge],
 ) -> dict[str, dict[str, examination.Examined]]:
     """Shows everybody's clones, and what to compare them with, to all judges.

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from experiments import clones, experiment
+from experiments.trained import Trained
 from mia_jax.attack import selection
 from mia_jax.evidence import examination
 from mia_jax.faces import Faces
@@ -136,9 +137,7 @@ def of_others(workdir: WorkDirectory, name: str, names: Sequence[str], restarts:
     return np.concatenate([*taken, clones[name][:0]])
 
 
-def robust_scores(
-    attacked: experiment.Trained, images: np.ndarray, place: int, seed: int
-) -> np.ndarray:
+def robust_scores(attacked: Trained, images: np.ndarray, place: int, seed: int) -> np.ndarray:
     """Asks the target about views of clones: by this an attacker without a judge picks one.
 
     Args:

@@ -5,18 +5,18 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags, logging
 
 from experiments import devices, imported, options
+from experiments.trained import Trained
 from mia_jax import faces, recognizer
-from mia_jax.attack.oracle import Predict
 from mia_jax.faces import protocol
 from mia_jax.faces.protocol import Protocol
-from mia_jax.recognizer.architectures import ARCHITECTURES, ApplyFn, Architecture
+from mia_jax.recognizer.architectures import ARCHITECTURES
 from mia_jax.runtime import checkpoints, records, sharding, storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -48,23 +48,6 @@ class Plan:
     photographs: Mapping[str, int]
     auxiliary: int | None
     protocol: Protocol
-
-
-class Trained(NamedTuple):
-    """A trained recognizer.
-
-    Attributes:
-      params: Its weights.
-      logits: From weights and images to logits.
-      architecture: All functions that apply the weights; None for a target that was trained
-        elsewhere, of which only logits are asked.
-      predict: `images -> confidences` of a target that may only be asked; else None.
-    """
-
-    params: Any
-    logits: ApplyFn
-    architecture: Architecture | None
-    predict: Predict | None = None
 
 
 @functools.cache  # The stages of `reproduce` share them.
@@ -303,7 +286,7 @@ def load_recognizer(workdir: WorkDirectory, role: str) -> Trained:
         )
     about = records.read(home / "recognizer.json", recognizer.RecognizerFacts)
     if about.settings is None:
-        return Trained(*imported.load(str(workdir.root)))
+        return imported.load(str(workdir.root))
     architecture = ARCHITECTURES[about.settings.architecture]
     like = jax.eval_shape(
         lambda: architecture.init(jax.random.key(0), about.classes, about.image_shape)

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.trained import Trained
 from mia_jax.attack import from_confidences
-from mia_jax.attack.oracle import Predict
 from mia_jax.recognizer import importers, preprocessing, templates
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.importers import Imported, functions
@@ -185,15 +185,14 @@ def recognizer(
 
 
 @functools.cache  # The stages of an audit share it, and what is compiled for it.
-def load(root: str) -> tuple[Any, ApplyFn, None, Predict | None]:
+def load(root: str) -> Trained:
     """Reads the target of a work directory again.
 
     Args:
       root: The work directory.
 
     Returns:
-      The fields of `experiment.Trained`: weights, from weights and pictures `[n, height, width,
-      channels]` in [0, 1] to logits, no architecture, and what may only be asked.
+      The target, without an architecture.
 
     Raises:
       UserError: If the model is no longer what it was.
@@ -215,7 +214,7 @@ def load(root: str) -> tuple[Any, ApplyFn, None, Predict | None]:
     logits, params = recognizer(ready.apply_fn, ready.params, facts, enrolled)
     answer = imported.answer
     if answer is None:
-        return params, logits, None, None
+        return Trained(params, logits, None)
 
     def show(params: Any, pictures: jax.Array) -> jax.Array:
         del params
@@ -226,4 +225,4 @@ def load(root: str) -> tuple[Any, ApplyFn, None, Predict | None]:
     def predict(images: np.ndarray) -> np.ndarray:
         return np.asarray(jax.nn.softmax(asked(params, jnp.asarray(images))))
 
-    return params, logits, None, predict
+    return Trained(params, logits, None, predict)

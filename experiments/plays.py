@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments import attack, exhibits, experiment, panel, provenance, worlds
-from experiments.experiment import Plan, Trained
+from experiments.experiment import Plan
+from experiments.trained import Trained
 from mia_jax.evidence import game
 from mia_jax.evidence.game import Game, Ideal, JudgeFacts, Play, Ranks
 from mia_jax.evidence.judges import Judge

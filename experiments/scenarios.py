@@ -18,7 +18,7 @@ from absl import logging
 from jax.tree_util import Partial
 
 from experiments import recipe, strategies
-from experiments.experiment import Trained
+from experiments.trained import Trained
 from mia_jax.attack import (
     Attack,
     extraction,

@@ -15,8 +15,9 @@ import numpy as np
 from absl import logging
 
 from experiments import attack, experiment, train
-from experiments.experiment import Plan, Trained
+from experiments.experiment import Plan
 from experiments.scenarios import Method, Prepared
+from experiments.trained import Trained
 from mia_jax.faces import Faces, make_protocol, worlds
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer.training import Settings

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import experiment, options, train, worlds
+from experiments.trained import Trained
 from mia_jax import faces, recognizer
 from mia_jax.faces.protocol import TARGET
 from mia_jax.faces.worlds import stand_ins
@@ -75,7 +76,7 @@ def test_the_nearest_class_has_the_highest_mean_logit(plan, place):
     params = recognizer.init(jax.random.key(0), 4, (16, 16, 1))
     params["L7"]["bias"] = params["L7"]["bias"].at[place].set(1e3)
     photographs = np.random.default_rng(1).random((2, 16, 16, 1), np.float32)
-    attacked = experiment.Trained(params, recognizer.logits, recognizer.CNN)
+    attacked = Trained(params, recognizer.logits, recognizer.CNN)
     found = worlds.nearest_class(attacked, plan.protocol, photographs)
     assert found == plan.protocol.classes[TARGET][place]
 

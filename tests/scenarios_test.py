@@ -12,10 +12,10 @@ from absl.testing import absltest, flagsaver, parameterized
 from PIL import Image
 
 from experiments import scenario_flags, scenarios
-from experiments.experiment import Trained
 from experiments.one_person import attack_one
 from experiments.recipe import Recipe
 from experiments.scenarios import SCENARIOS, World, method, prepare
+from experiments.trained import Trained
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.runtime.errors import UserError
 
