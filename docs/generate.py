@@ -5,7 +5,8 @@
 A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each file in docs/results is
 what `experiments.pool` (`audit_*.json` of a single audit), `experiments.game`,
 `experiments.calibrate` (`priors_*.json`), `experiments.compare` (`comparison_*.json`) or
-`experiments.benchmark --json` wrote, with versions, commit and flags in it.
+`experiments.benchmark --json` wrote, with versions, commit and flags in it; or
+`experiments.audit --beside` (`beside_*.json`), of two that have them.
 """
 
 import functools
@@ -18,6 +19,7 @@ from typing import Any
 import grimp
 
 from mia_jax.evidence import embedders, results, statistics
+from mia_jax.evidence.beside import Beside
 from mia_jax.evidence.calibration import Calibration
 from mia_jax.evidence.comparison import Comparison
 from mia_jax.evidence.game import Games
@@ -372,6 +374,7 @@ def audits() -> str:
                 model.replace("_", " "),
                 number(known, 2, interval=True),
                 str(run.attack.arguments.get("scenario", "weights")),
+                str(run.attack.restarts),
                 number(clones.rank1, 2, interval=True),
                 *(number(judge.images[kind].rank1, 2) for kind in ("seeds", "others")),
                 f"{clones.median_rank:g}",
@@ -382,21 +385,46 @@ def audits() -> str:
             ]
         )
     header = (
-        *("data", "model", "test photographs named right", "the attacker has"),
+        *("data", "model", "gallery named right", "the attacker has", "clones of each"),
         *("dlib: rank-1", "of seeds", "of clones of others", "median rank", "sets: median rank"),
         *("faces found", "recognizable", "p over all"),
     )
     return table(header, rows)
 
 
+def protections() -> str:
+    """Writes which of two audited models gives away less of the same people."""
+    rows = []
+    for path in sorted(RESULTS.glob("beside_*.json")):
+        found = records.read(path, Beside)
+        _, data, model = path.stem.split("_", 2)
+        each = found.judges[DLIB]
+        change, ends = each.difference.value, each.difference.interval or ()
+        rows.append(
+            [
+                f"{data.upper()}, {each.people} people of {each.classes}",
+                model.replace("_", " "),
+                found.other.split("_", 1)[1].replace("_", " "),
+                f"{each.here:.1f}",
+                f"{each.there:.1f}",
+                f"{formats.number(change, 1)} ({' to '.join(formats.number(e, 1) for e in ends)})",
+                formats.number(each.p_value, 3),
+            ]
+        )
+    header = ("data", "model", "beside", "mean rank", "of the other", "difference", "p")
+    return table(header, rows)
+
+
 def origins() -> str:
     """Writes where each file of results comes from, with the flags that are not those of the first.
 
-    A pooled file has several origins.
+    A pooled file has several origins; one that compares two others has theirs.
     """
     common = next(iter(pooled("orl_best").runs.values())).provenance.flags
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
+        if path.stem.startswith("beside_"):
+            continue
         data = json.loads(path.read_text(encoding="utf-8"))
         parts = data.get("runs", {path.stem: data})
         for name, part in parts.items():
@@ -522,6 +550,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "comparison_lfw": lambda: compared("lfw"),
     "comparison_lfw_in_words": lambda: winners("lfw"),
     "audits": audits,
+    "protections": protections,
     "game": lambda: game(tuple(READINGS)),
     "game_in_short": lambda: game(("tenth",)),
     "origins": origins,
