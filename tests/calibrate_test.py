@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from types import SimpleNamespace
 
 import pytest
 from absl import flags
@@ -180,6 +181,31 @@ def test_the_flags_of_a_candidate_ask_for_it(name):
 def test_every_candidate_is_another():
     told = [str(described(each)) for each in candidates.CANDIDATES.values()]
     assert len({*told}) == len(told)
+
+
+@pytest.mark.parametrize(("name", "times"), [("best", 1), ("best_features_1", 2)])
+def test_features_are_fitted_to_each_victim_and_all_else_once(monkeypatch, tmp_path, name, times):
+    auxiliary, fitted = object(), []
+    cast = [
+        SimpleNamespace(
+            name=f"shadow_{number}",
+            plan=None,
+            home=None,
+            world=SimpleNamespace(attacked=SimpleNamespace(params={}), auxiliary=auxiliary),
+        )
+        for number in range(2)
+    ]
+    facts = AttackFacts("best", {}, 2, 0, 1, 60)
+    monkeypatch.setattr(trials, "fit", lambda *each: fitted.append(each) or each)
+    monkeypatch.setattr(trials, "clone", lambda victim, how: ({}, 1.0))
+    monkeypatch.setattr(trials.attack, "facts_of", lambda *_: facts)
+    monkeypatch.setattr(trials.panel, "digests_of", lambda *_: {})
+    monkeypatch.setattr(trials.victims, "panel_of", lambda *_: None)
+    found = trials.try_candidate(
+        *(WorkDirectory(tmp_path), name, candidates.CANDIDATES[name], cast, None), lambda _: []
+    )
+    assert len(found) == 2
+    assert [victim.name for *_, victim in fitted] == ["shadow_0", "shadow_1"][:times]
 
 
 def described(wanted):
