@@ -110,6 +110,14 @@ def test_a_mistake_is_one_sentence(played, flags, words):
     assert words in refuse("game", f"--workdir={played}", *TINY, *flags)
 
 
+@pytest.mark.parametrize("name", ["identities", "scenario", "feature_weight", "seeding"])
+def test_what_looks_at_one_target_alone_is_refused(name):
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(), pytest.raises(UserError, match=f"--{name} is not for the game"):
+        flags.FLAGS[name].present = 1
+        game.main()
+
+
 @pytest.mark.parametrize(
     "asked", [["0"], ["2", "2"], ["2", "02"], [], ["two"], ["-1"], ["all", "6"]]
 )
