@@ -18,7 +18,7 @@ def values_and_gradients(function, *arrays):
     gradients = jax.grad(
         lambda *arrays: jnp.sum(weights * function(*arrays)), tuple(range(len(arrays)))
     )
-    return function(*arrays), *gradients(*arrays)
+    return jax.jit(lambda *arrays: (function(*arrays), *gradients(*arrays)))(*arrays)
 
 
 def same(one, other, *arrays):
