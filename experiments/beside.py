@@ -2,7 +2,7 @@
 
 from absl import flags, logging
 
-from mia_jax.evidence import beside
+from mia_jax.evidence import beside, verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.runtime import records
 from mia_jax.runtime.errors import UserError
@@ -14,7 +14,6 @@ _BESIDE = flags.DEFINE_string(
     "The work directory of another model that was audited with the same photographs and judges, "
     "such as the one without protection: says which of the two gives away less.",
 )
-_LEVEL = 0.05
 
 
 def check() -> None:
@@ -38,15 +37,13 @@ def say(workdir: WorkDirectory) -> None:
     """
     if not _BESIDE.value:
         return
-    here, there = (
-        records.read(each.evaluation, Evaluation)
-        for each in (workdir, WorkDirectory(_BESIDE.value))
-    )
-    found = beside.compare(here, there, WorkDirectory(_BESIDE.value).root.name)
+    other = WorkDirectory(_BESIDE.value)
+    here, there = (records.read(each.evaluation, Evaluation) for each in (workdir, other))
+    found = beside.compare(here, there, other.root.name)
     records.write(workdir.beside, found)
     for judge, each in found.judges.items():
         word = "less" if each.difference.value > 0 else "more"
-        if each.p_value > _LEVEL:
+        if each.p_value > verdict.LEVEL:
             word = "neither more nor less, as far as so few people can tell"
         logging.info(
             "Beside %s this model gives away %s: the judge %s ranks %d people %.1f of %d on "

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_VECTOR = 16  # Float32 values in the widest vector instruction of a CPU.
+VECTOR = 16  # Float32 values in the widest vector instruction of a CPU.
 _TOGETHER = 2  # Images whose part of a kernel's gradient is summed at a time.
 
 
@@ -57,7 +57,7 @@ def _convolve_backward(
     transposed = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     channels = kernel.shape[2]
     # A convolution to 12 channels takes 1.5 times as long on CPU as one to 16.
-    missing = _VECTOR - channels if _VECTOR // 2 < channels < _VECTOR else 0
+    missing = VECTOR - channels if VECTOR // 2 < channels < VECTOR else 0
     transposed = jnp.pad(transposed, ((0, 0), (0, 0), (0, 0), (0, missing)))
     gradient = _same(cotangent, lax.optimization_barrier(transposed))[..., :channels]
     return gradient, _kernel_gradient(images, kernel, cotangent)
@@ -129,7 +129,7 @@ def _maximum_backward(
     axes: tuple[int, int], position: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array]:
     first, second = axes
-    if cotangent.shape[-1] < _VECTOR:
+    if cotangent.shape[-1] < VECTOR:
         shape = [1] * (cotangent.ndim + 2)
         shape[first] = shape[second] = 2
         attains = jnp.expand_dims(position, axes) == jnp.arange(4, dtype=jnp.uint8).reshape(shape)

@@ -19,7 +19,6 @@ from mia_jax.runtime.errors import UserError
 
 Padding = tuple[tuple[int, int], ...]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_FEW = 16  # Channels: float32 values in the widest vector instruction of a CPU.
 
 
 def _padding(
@@ -107,11 +106,9 @@ def _convolution(
     height, width = kernel.shape[:2]
     if (height, width) == (1, 1) and not np.any(pads):
         return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
-    if strides == (1, 1):
-        return _at_stride_1(x, kernel, pads)
-    if x.shape[3] < _FEW:
-        return _at_stride_1(*_blocks(x, kernel, strides, pads), ((0, 0), (0, 0)))
-    return _strided(x, kernel, strides, pads)
+    if strides != (1, 1) and x.shape[3] < convolution.VECTOR:
+        return _safe(*_blocks(x, kernel, strides, pads), (1, 1), ((0, 0), (0, 0)))
+    return _safe(x, kernel, strides, pads)
 
 
 def _blocks(
@@ -121,7 +118,7 @@ def _blocks(
 
     A convolution of a stride is one of stride 1 on such blocks, with zeros added to the kernel; its
     gradient then is a convolution too, without the zeros between rows that a stride would ask for.
-    Of few channels that is faster than `_strided`, although zeros are multiplied.
+    Of few channels that is faster than a gradient by phases, although zeros are multiplied.
     """
     taps = [-(-size // s) for size, s in zip(kernel.shape, strides, strict=False)]
     widths, sides = [(0, 0)], []
@@ -142,63 +139,64 @@ def _blocks(
     return x, kernel.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, -1, features)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _at_stride_1(x: jax.Array, kernel: jax.Array, pads: Padding) -> jax.Array:
-    """Convolves at stride 1; the gradient is written as in `convolution.convolve`."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_LAYOUT)
-
-
-def _at_stride_1_forward(
-    x: jax.Array, kernel: jax.Array, pads: Padding
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _at_stride_1(x, kernel, pads), (x, kernel)
-
-
-def _at_stride_1_backward(
-    pads: Padding, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    around = [
-        (size - 1 - before, size - 1 - after)
-        for size, (before, after) in zip(kernel.shape, pads, strict=False)
-    ]
-    gradient = lax.conv_general_dilated(
-        cotangent, transposed, (1, 1), around, dimension_numbers=_LAYOUT
-    )
-    _, of_kernel = jax.vjp(
-        lambda k: lax.conv_general_dilated(x, k, (1, 1), pads, dimension_numbers=_LAYOUT), kernel
-    )
-    return gradient, *of_kernel(cotangent)
-
-
-_at_stride_1.defvjp(_at_stride_1_forward, _at_stride_1_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _strided(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding) -> jax.Array:
-    """Convolves at a stride; the gradient takes each phase of the stride for itself.
-
-    Pixels of one phase meet the same taps of the kernel, so that their gradient is a convolution at
-    stride 1 with those taps: together as much arithmetic as on the way forward.
-    """
+def _plain(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Any) -> jax.Array:
+    """Convolves as XLA does."""
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
 
 
-def _strided_forward(
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _safe(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding) -> jax.Array:
+    """Convolves; the gradient of the pictures is written as in `convolution.convolve`."""
+    return _plain(x, kernel, strides, pads)
+
+
+def _safe_forward(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _strided(x, kernel, strides, pads), (x, kernel)
+    return _plain(x, kernel, strides, pads), (x, kernel)
 
 
-def _strided_backward(
+def _safe_backward(
     strides: tuple[int, ...],
     pads: Padding,
     residuals: tuple[jax.Array, jax.Array],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
-    n, height, width, channels = x.shape
+    if strides == (1, 1):
+        around = [
+            (size - 1 - before, size - 1 - after)
+            for size, (before, after) in zip(kernel.shape, pads, strict=False)
+        ]
+        gradient = _turned(cotangent, kernel, around)
+    else:
+        gradient = _by_phases(x.shape, kernel, strides, pads, cotangent)
+    _, of_kernel = jax.vjp(lambda k: _plain(x, k, strides, pads), kernel)
+    return gradient, *of_kernel(cotangent)
+
+
+_safe.defvjp(_safe_forward, _safe_backward)
+
+
+def _turned(cotangent: jax.Array, kernel: jax.Array, around: Any) -> jax.Array:
+    """Convolves with the flipped, channel-swapped kernel; the barrier keeps XLA off the labels."""
+    transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
+    return _plain(cotangent, transposed, (1, 1), around)
+
+
+def _by_phases(
+    shape: tuple[int, ...],
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    pads: Padding,
+    cotangent: jax.Array,
+) -> jax.Array:
+    """Returns the gradient of pictures of this shape, each phase of the stride for itself.
+
+    Pixels of one phase meet the same taps of the kernel, so that their gradient is a convolution at
+    stride 1 with those taps: together as much arithmetic as on the way forward.
+    """
+    n, height, width, channels = shape
     counts = [
         -(-(side + sum(pad)) // s)
         for side, pad, s in zip((height, width), pads, strides, strict=True)
@@ -207,29 +205,19 @@ def _strided_backward(
     def of_phase(row: int, column: int) -> jax.Array:
         taps = kernel[row :: strides[0], column :: strides[1]]
         if not taps.size:  # A stride that is larger than the kernel skips these pixels.
-            return jnp.zeros((n, *counts, channels), x.dtype)
-        transposed = lax.optimization_barrier(jnp.flip(taps, (0, 1)).swapaxes(2, 3))
+            return jnp.zeros((n, *counts, channels), cotangent.dtype)
         around = [
             (size - 1, count - side)
             for size, count, side in zip(taps.shape, counts, cotangent.shape[1:], strict=False)
         ]
-        return lax.conv_general_dilated(
-            cotangent, transposed, (1, 1), around, dimension_numbers=_LAYOUT
-        )
+        return _turned(cotangent, taps, around)
 
     phases = [jnp.stack([of_phase(i, j) for j in range(strides[1])], 3) for i in range(strides[0])]
     padded = jnp.stack(phases, 2).reshape(
         n, counts[0] * strides[0], counts[1] * strides[1], channels
     )
     (top, _), (left, _) = pads
-    gradient = padded[:, top : top + height, left : left + width]
-    _, of_kernel = jax.vjp(
-        lambda k: lax.conv_general_dilated(x, k, strides, pads, dimension_numbers=_LAYOUT), kernel
-    )
-    return gradient, *of_kernel(cotangent)
-
-
-_strided.defvjp(_strided_forward, _strided_backward)
+    return padded[:, top : top + height, left : left + width]
 
 
 def max_pool(attributes: Mapping[str, Any], x: Any) -> Any:
