@@ -204,10 +204,10 @@ def finished(workdir: WorkDirectory) -> bool:
 def main() -> None:
     """Evaluates the work directory."""
     workdir = experiment.work_directory()
+    beside.check()
     experiment.need_protocol(workdir)
     wanted = panel.from_flags(*experiment.open_experiment(workdir))
     release_check.check_judges(wanted)
-    beside.check()
     evaluate(workdir, wanted)
     beside.say(workdir)
     release_check.end(workdir)

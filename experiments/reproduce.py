@@ -26,12 +26,12 @@ for _module in (experiment, train, recipe, scenario_flags, attack, panel, releas
 def main() -> None:
     """Trains the recognizers, attacks, and evaluates."""
     workdir = experiment.work_directory()
+    beside.check()
     wanted = scenario_flags.from_flags()
     how = train.settings(workdir)
     loaded, roles = experiment.open_experiment(workdir)
     judges = panel.from_flags(loaded, roles)
     release_check.check_judges(judges)
-    beside.check()
     for role in roles.classes:
         train.train(workdir, role, how[role])
     attack.attack(workdir, wanted)
