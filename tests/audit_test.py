@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from binaries_test import succeed
+from binaries import succeed
 
 from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
 from mia_jax.evidence.results import Evaluation

@@ -1,16 +1,13 @@
 """Runs the benchmark as a user does, with tiny settings; nothing here judges a time."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
+import binaries
 import jax
 import pytest
 
 from experiments.benchmarks import faces, rivals
 
-ROOT = pathlib.Path(__file__).parent.parent
 # PyTorch counts as missing wherever this runs; scipy must not look for it meanwhile.
 PROGRAM = """
 import runpy, scipy.stats, sys
@@ -29,13 +26,7 @@ for name in ("components", "shapes", "vae"):
 
 
 def run(*flags, first=""):
-    return subprocess.run(
-        [sys.executable, "-c", first + PROGRAM, *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return binaries.run(first + PROGRAM, *flags)
 
 
 def test_step_without_pytorch(tmp_path):

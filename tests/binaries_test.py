@@ -1,22 +1,19 @@
 """Runs the binaries as a user does: as processes, on the real ORL faces made small."""
 
 import json
-import os
-import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
+from binaries import ROOT, SECONDS, Running, refuse, run, succeed
 from PIL import Image
 
 from mia_jax.evidence.results import Evaluation
 from mia_jax.runtime import records
 
-ROOT = pathlib.Path(__file__).parent.parent
 # 12 people with 6 photographs that train: 9 steps an epoch, a look at 18, 36 and 54.
 TINY = (
     "--image_size=16",
@@ -28,53 +25,14 @@ TINY = (
 # dlib takes half a minute for the 400 photographs; `own_judge` stands in for it.
 FAST = ("--judges=evaluators", "--judge=tests.own_judge:embed")
 ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
-SECONDS = 600
-
-
-def command(binary, *flags):
-    return [sys.executable, "-m", f"experiments.{binary}", *flags]
-
-
-def run(binary, *flags):
-    return subprocess.run(
-        command(binary, *flags), cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
-    )
-
-
-def succeed(binary, *flags):
-    result = run(binary, *flags)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result
-
-
-def refuse(binary, *flags):
-    """Expects one sentence, no traceback, and a non-zero exit; returns what was said."""
-    result = run(binary, *flags)
-    assert result.returncode in (1, 2), result.stderr[-3000:]
-    assert "Traceback" not in result.stderr
-    said = [line for line in result.stderr.splitlines() if line.startswith(f"{binary}: ")]
-    assert len(said) == 1, result.stderr
-    return said[0]
 
 
 def kill_at(words, number, *flags):
-    """Runs `reproduce` and sends a signal as soon as it logs the words; returns the exit status."""
-    process = subprocess.Popen(
-        command("reproduce", *flags), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + SECONDS
-    log = []
-    for line in process.stderr:
-        log.append(line)
-        assert time.monotonic() < deadline
-        if words in line:
-            os.kill(process.pid, number)
-            break
-    else:
-        pytest.fail(f"{words!r} was never logged:\n{''.join(log)[-3000:]}")
-    rest = process.stderr.read()
-    process.stderr.close()
-    return process.wait(SECONDS), "".join(log) + rest
+    """Runs `reproduce` and sends a signal as soon as it logs the words."""
+    with Running("reproduce", *flags) as process:
+        process.wait_for(words)
+        process.signal(number)
+        return process.end()
 
 
 @pytest.fixture(scope="session")
@@ -132,8 +90,7 @@ def test_finished_stages_are_skipped(experiment):
 def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
     flags = (f"--workdir={tmp_path}", *TINY, *ATTACK, *FAST)
     for words in ("target step 36", "evaluator step 18", "is done", "is scored"):
-        status, _ = kill_at(words, signal.SIGKILL, *flags)
-        assert status == -signal.SIGKILL
+        assert kill_at(words, signal.SIGKILL, *flags).returncode == -signal.SIGKILL
         assert not (tmp_path / "report.html").exists()
         if words == "is done":
             targeted = json.loads((tmp_path / "protocol.json").read_text())["protocol"]["targeted"]
@@ -153,10 +110,21 @@ def test_killed_in_each_stage_it_ends_with_the_same_bytes(experiment, tmp_path):
 
 
 def test_sigterm_ends_with_one_sentence(tmp_path):
-    status, log = kill_at("target step 18", signal.SIGTERM, f"--workdir={tmp_path}", *TINY, *ATTACK)
-    assert status == 130
-    assert "run the same command again" in log
-    assert "Traceback" not in log
+    ended = kill_at("target step 18", signal.SIGTERM, f"--workdir={tmp_path}", *TINY, *ATTACK)
+    assert ended.returncode == 130
+    assert "run the same command again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "binary",
+    [path.stem for path in sorted(ROOT.glob("experiments/*.py")) if "__main__" in path.read_text()],
+)
+def test_each_binary_starts(binary):
+    """As a user starts it, with all of its imports."""
+    command = [sys.executable, "-m", f"experiments.{binary}", "--help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+    assert f"For example: python -m experiments.{binary}" in said.stdout, said.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from binaries_test import succeed
+from binaries import succeed
 
 from experiments import calibrate, candidates, experiment, panel, scenario_flags, trials
 from mia_jax.evidence.calibration import Calibration, Trial

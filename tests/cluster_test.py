@@ -7,8 +7,6 @@ import pathlib
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from unittest import mock
@@ -17,12 +15,12 @@ import jax
 import numpy as np
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
+from binaries import Running, run
 from PIL import Image
 
 from experiments import devices
 from mia_jax.runtime import storage
 
-ROOT = pathlib.Path(__file__).parent.parent
 SECONDS = 240
 # Most of the time here is compilation; this is LLVM's part, XLA's own passes still run.
 XLA_FLAGS = "--xla_backend_optimization_level=0"
@@ -59,37 +57,28 @@ def draw_faces(root, people=14, photographs=4):
             Image.fromarray(pixels.astype(np.uint8)).save(directory / f"{number}.png")
 
 
-def command(binary, *flags):
-    return [sys.executable, "-m", f"experiments.{binary}", *flags]
-
-
 class Cluster:
-    """Processes of one job, each with a file for what it says."""
+    """Processes of one job."""
 
-    def __init__(self, directory, count, binary, *flags):
+    def __init__(self, count, binary, *flags):
         """Starts a binary in so many processes; with one, as one that knows of no others."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = "127.0.0.1:{1}".format(*free.getsockname())
-        self.logs = [directory / f"{binary}-{number}-of-{count}.log" for number in range(count)]
         self.processes = []
-        for number, log in enumerate(self.logs):
+        for number in range(count):
             joined = [
                 f"--coordinator_address={address}",
                 f"--num_processes={count}",
                 f"--process_id={number}",
                 "--heartbeat_timeout=60",  # More than the survivor of a kill needs to notice it.
             ]
-            with log.open("w") as file:
-                self.processes.append(
-                    subprocess.Popen(
-                        command(binary, *flags, *joined * (count > 1)),
-                        cwd=ROOT,
-                        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS},
-                        stdout=file,
-                        stderr=file,
-                    )
+            self.processes.append(
+                Running(
+                    *(binary, *flags, *joined * (count > 1)),
+                    env={"JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS},
                 )
+            )
 
     def __enter__(self):
         return self
@@ -101,14 +90,14 @@ class Cluster:
 
     def said(self):
         """Returns what each process wrote."""
-        return [log.read_text() for log in self.logs]
+        return [process.err.read_text() for process in self.processes]
 
     def end(self):
         """Waits for all processes; returns their exit status."""
-        return [process.wait(SECONDS) for process in self.processes]
+        return [process.wait() for process in self.processes]
 
     def running(self):
-        return all(process.poll() is None for process in self.processes)
+        return all(process.running() for process in self.processes)
 
 
 def content(directory):
@@ -130,7 +119,7 @@ class ClusterTest(parameterized.TestCase):
 
     @classmethod
     def succeed(cls, count, binary, workdir, *flags):
-        with Cluster(cls.root, count, binary, f"--workdir={workdir}", *cls.common, *flags) as some:
+        with Cluster(count, binary, f"--workdir={workdir}", *cls.common, *flags) as some:
             status = some.end()
             assert status == [0] * count, "\n".join(text[-2000:] for text in some.said())
             return some.said()
@@ -172,16 +161,16 @@ class ClusterTest(parameterized.TestCase):
         self.assertLen(expected, 4)
 
         flags = (f"--workdir={workdir}", *self.common, *ATTACK)
-        with Cluster(self.root, 2, "attack", *flags) as some:
+        with Cluster(2, "attack", *flags) as some:
             deadline = time.monotonic() + SECONDS
             while not any((workdir / "clones" / "parts").glob("*.npz")):
                 self.assertTrue(some.running(), some.said())
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.01)
             survivor, victim = some.processes
-            victim.send_signal(signal.SIGKILL)
-            self.assertEqual(victim.wait(SECONDS), -signal.SIGKILL)
-            self.assertNotEqual(survivor.wait(SECONDS), 0)
+            victim.kill()
+            self.assertEqual(victim.wait(), -signal.SIGKILL)
+            self.assertNotEqual(survivor.wait(), 0)
             said = some.said()[0]
         self.assertIn("attack: another process of this job ended: see what it said", said)
         self.assertNotIn("Traceback", said)
@@ -308,13 +297,7 @@ class FlagsTest(parameterized.TestCase):
 
     def test_a_binary_says_one_sentence(self):
         with tempfile.TemporaryDirectory() as workdir:
-            done = subprocess.run(
-                command("attack", f"--workdir={workdir}", "--num_processes=2"),
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-            )
+            done = run("attack", f"--workdir={workdir}", "--num_processes=2")
         self.assertEqual(done.returncode, 2)
         self.assertEqual(
             done.stderr.splitlines(),

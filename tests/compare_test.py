@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from binaries_test import succeed
+from binaries import succeed
 
 from experiments import compare, methods
 from experiments.scenarios import SCENARIOS

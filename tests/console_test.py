@@ -11,6 +11,7 @@ import sys
 import types
 from unittest import mock
 
+import binaries
 import tqdm
 from absl.testing import absltest, parameterized
 
@@ -33,14 +34,7 @@ console.run(main)
 
 
 def run(body, *flags):
-    return subprocess.run(
-        [sys.executable, "-c", BINARY.format(body=body), *flags],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    return binaries.run(BINARY.format(body=body), *flags, env={"JAX_PLATFORMS": "cpu"})
 
 
 class RunTest(parameterized.TestCase):

@@ -1,14 +1,12 @@
 """Runs the game as a user does, on the real ORL faces made small: killed, resumed, refused."""
 
 import json
-import os
 import signal
-import subprocess
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from binaries_test import ROOT, SECONDS, command, refuse, succeed
+from binaries import Running, refuse, succeed
 
 from experiments import game
 from mia_jax import faces
@@ -83,13 +81,10 @@ def test_a_finished_game_is_left_alone(played):
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(played, tmp_path):
     flags = (f"--workdir={tmp_path}", *TINY)
-    process = subprocess.Popen(command("game", *flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "World 2 of 2" in line:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.stderr.close()
-    assert process.wait(SECONDS) == -signal.SIGKILL
+    with Running("game", *flags) as process:
+        process.wait_for("World 2 of 2")
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "game.json").exists()
     succeed("game", *flags)
     same = [path for path in files(played) if path.suffix in (".npz", ".json", ".csv")]

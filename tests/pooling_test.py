@@ -1,9 +1,8 @@
 """Tests of several runs put together: weights, intervals over people and trainings, refusals."""
 
 import dataclasses
-import subprocess
-import sys
 
+import binaries
 import judged
 import numpy as np
 import pytest
@@ -106,8 +105,7 @@ def test_the_binary_pools_work_directories(tmp_path):
 
     def pool(*runs):
         flags = [f"--runs={','.join(map(str, runs))}", f"--output={tmp_path / 'pooled.json'}"]
-        command = [sys.executable, "-m", "experiments.pool", *flags]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return binaries.run("pool", *flags)
 
     assert pool(tmp_path / "run0", tmp_path / "run1").returncode == 0
     pooled = records.read(tmp_path / "pooled.json", pooling.Pooled)

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
 
-import binaries_test as binaries
+import binaries
 import numpy as np
 import observers_test
 import pytest
@@ -156,16 +154,9 @@ def test_sheets_of_judges_are_scored_by_their_names(workdir):
 
 def serve(workdir, *flags):
     """Starts the server as a user does; returns the process once it listens."""
-    process = subprocess.Popen(
-        [*binaries.command("quiz", "serve", f"--workdir={workdir.root}", "--port=0"), *flags],
-        cwd=binaries.ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "Serving at http://127.0.0.1:" in line:
-            return process
-    pytest.fail("the server did not start")
+    process = binaries.Running("quiz", "serve", f"--workdir={workdir.root}", "--port=0", *flags)
+    process.wait_for("Serving at http://127.0.0.1:")
+    return process
 
 
 def links_of(workdir):
@@ -186,17 +177,18 @@ def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answere
     steps = design.steps(plan, 1)
     for place in range(10):
         assert client(links[1]).answer(lambda step, _: simulated.right(steps[step])) == place
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.end()
     process = serve(workdir)
     again = links_of(workdir)
     assert len(again) == 60 and again[1].rsplit("/", 1)[1] == links[1].rsplit("/", 1)[1]
     one = client(again[1])
     while one.answer(lambda step, _: simulated.right(steps[step])) is not None:
         pass
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in said
+    process.signal(signal.SIGTERM)
+    ended = process.end()
+    said = ended.stderr
+    assert ended.returncode == 130 and "Traceback" not in said
     assert not any(word in said for word in ("GET", "POST", links[1].rsplit("/", 1)[1]))
     result = binaries.succeed("quiz", "score", f"--workdir={workdir.root}")
     assert "1 simulated observer began" in result.stderr
