@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).parent.parent
 SECONDS = 600
@@ -114,6 +115,9 @@ def _be(program, flags, environment, out, err):
         else:
             sys.argv = ["-c", *flags]
             exec(compile(program, "<text>", "exec"), {"__name__": "__main__"})
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
     finally:
         atexit._run_exitfuncs()  # A forked process would not.
 

@@ -2,12 +2,8 @@
 
 import io
 import logging as stdlib_logging
-import os
 import pathlib
-import signal
 import socket
-import subprocess
-import sys
 import types
 from unittest import mock
 
@@ -127,7 +123,7 @@ class LogTest(parameterized.TestCase):
 
 
 MEMBER = """
-import os, sys
+import signal, sys
 import jax
 from jax.experimental import multihost_utils
 from experiments import console
@@ -140,9 +136,9 @@ def main():
     jax.distributed.initialize(address, 3, number, heartbeat_timeout_seconds=30)
     processes.announce()
     multihost_utils.sync_global_devices("begun")
-    print("begun", flush=True)
+    print("begun", file=sys.stderr, flush=True)
     if number == victim:
-        sys.stdin.read()
+        signal.pause()
     if victim < 0 and number == 1:
         raise ValueError("a bug of process 1")
     multihost_utils.sync_global_devices("done")
@@ -157,45 +153,34 @@ class LostProcessTest(parameterized.TestCase):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = "127.0.0.1:{1}".format(*free.getsockname())
-        members = []
-        for number in range(3):
-            members.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", MEMBER, str(victim), str(number), address],
-                    cwd=ROOT,
-                    env={**os.environ, "JAX_PLATFORMS": "cpu"},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            self.addCleanup(members[-1].communicate)
-            self.addCleanup(members[-1].kill)
+        cpu = {"JAX_PLATFORMS": "cpu"}
+        members = [
+            self.enter_context(binaries.Running(MEMBER, str(victim), str(n), address, env=cpu))
+            for n in range(3)
+        ]
         for member in members:
-            while (line := member.stdout.readline()) != "begun\n":
-                self.assertNotEqual(line, "")  # Others are what the backend prints.
+            member.wait_for("begun")
         return members
 
     def test_the_others_say_that_it_is_lost(self):
         members = self.start(victim=2)
-        members[2].send_signal(signal.SIGKILL)
-        _, said = members[0].communicate(timeout=100)
-        self.assertEqual(members[0].returncode, 1)
-        self.assertNotIn("Traceback", said)
-        self.assertRegex(said, "another process of this job ended: see what it said, .* is kept")
+        members[2].kill()
+        first = members[0].end()
+        self.assertEqual(first.returncode, 1)
+        self.assertNotIn("Traceback", first.stderr)
+        words = "another process of this job ended: see what it said, .* is kept"
+        self.assertRegex(first.stderr, words)
         # The signs are kept by the first process: JAX may see its end before we do.
-        _, said = members[1].communicate(timeout=100)
-        self.assertNotEqual(members[1].returncode, 0)
-        self.assertRegex(said, "another process of this job ended|another task died")
+        second = members[1].end()
+        self.assertNotEqual(second.returncode, 0)
+        self.assertRegex(second.stderr, "another process of this job ended|another task died")
 
     def test_a_bug_keeps_its_traceback_while_the_others_live(self):
         _, culprit, _ = self.start(victim=-1)
-        line = ""
-        while "ValueError" not in line:
-            line = culprit.stderr.readline()
-            self.assertNotEqual(line, "")
+        for line in culprit.lines():
             self.assertNotIn("another process", line)
+            if "ValueError" in line:
+                break
         self.assertIn("a bug of process 1", line)
 
     def test_a_process_alone_has_nobody_to_lose(self):
