@@ -57,6 +57,10 @@ CANDIDATES: dict[str, Method] = {
     "photographs_margin_10": _recipe("photographs", 10),
     "photographs_margin_20": _recipe("photographs", 20),
     "photographs_weak_prior": _recipe("photographs", prior=0.3),
+    "photographs_falling": _recipe("photographs", draws=100, falling_rate=True),
+    "retouched": _recipe("retouched"),
+    "retouched_margin_30": _recipe("retouched", 30),
+    "retouched_less_margin_30": _recipe("retouched", 30, retouch=0.3),
 }
 
 

@@ -37,6 +37,7 @@ RECIPES = {
     "shapes": Family(recipes.of_shapes, lambda _: descents.FEW_FACES),
     "autoencoder": Family(recipes.of_autoencoder, lambda _: descents.FEW_FACES),
     "photographs": Family(recipes.of_photographs, lambda _: descents.GENERATED),
+    "retouched": Family(recipes.of_retouched, lambda _: descents.RETOUCHED),
     "mi_face": Family(mi_face.mi_face, lambda _: {"loss": losses.shortfall}),
 }
 LOSSES = {
@@ -71,8 +72,8 @@ _RECIPE = flags.DEFINE_enum(
     "How to attack: as the paper does; with what works best for so many auxiliary faces; or over "
     "one prior of faces: eigenfaces, local components, shapes and textures (dlib's landmarks), an "
     "autoencoder trained on the auxiliary faces, or the photographs that the generator of the "
-    "package random-face makes; or as MI-FACE did, from black. The other flags of this module "
-    "change single arguments of it.",
+    "package random-face makes, also retouched by eigenfaces; or as MI-FACE did, from black. The "
+    "other flags of this module change single arguments of it.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -121,6 +122,9 @@ _VALUES = (
         "How freely local components combine: near 0 as in whole faces, 1 each for itself.",
         0.0,
         1.0,
+    ),
+    flags.DEFINE_float(
+        "retouch", None, "Deviations of what retouches photographs, as a fraction of best's.", 0.0
     ),
     flags.DEFINE_integer("latents", None, "Numbers that make a face of the autoencoder.", 1),
     flags.DEFINE_integer("steps", None, "Steps of the autoencoder's training.", 1),

@@ -1,4 +1,4 @@
-"""Compiles in a hurry, and what is compiled once not again: by another worker, or a binary."""
+"""What is compiled once is not compiled again: by another worker, or a binary."""
 
 import os
 import tempfile
@@ -15,4 +15,3 @@ def pytest_configure(config):
     os.environ[_PROGRAMS] = programs.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # Most tests run a program once.

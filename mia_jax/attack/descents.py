@@ -94,6 +94,12 @@ GENERATED: Descent = FEW_FACES | {  # Where every draw is a face.
     "mirror": 0.5,
 }
 
+RETOUCHED: Descent = GENERATED | {  # Tuned on shadow recognizers, on LFW.
+    "loss": lead_of(60.0),
+    "falling_rate": True,
+    "draws": 100,
+}
+
 
 def attack(apply_fn: ApplyFn, space: spaces.Space, descent: Descent) -> Attack:
     """Puts a space and a complete descent together.

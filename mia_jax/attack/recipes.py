@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.attack import descents, seeds, spaces
-from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, Descent
+from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, RETOUCHED, Descent
 from mia_jax.attack.generators import components as local
 from mia_jax.attack.generators import (
     eigenfaces,
     mobile_stylegan_files,
     photorealistic,
     readout,
+    retouched,
     shapes,
     vae,
 )
@@ -308,6 +309,55 @@ def of_photographs(
         network, latents, cut, np.asarray(auxiliary), prior=prior, spread=spread
     )
     return descents.attack(apply_fn, space, GENERATED | descent)
+
+
+def of_retouched(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    network: photorealistic.Network | None = None,
+    components: int = 256,
+    retouch: float = 0.5,
+    spread: float = 1.0,
+    prior: float = 1.0,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Descends over the generator's photographs and over a blurred likeness on top of them.
+
+    The likeness is of up to 500 eigenfaces and of waves, as in `best`.
+
+    Args:
+      apply_fn: As in `paper`.
+      auxiliary: As in `paper`.
+      network: As in `of_photographs`.
+      components: As in `of_photographs`.
+      retouch: Deviations of the eigenfaces and waves, as a fraction of those that `best` has with
+        many faces; 0 leaves the photographs.
+      spread: As in `of_photographs`.
+      prior: As in `of_photographs`; also of half the squared coefficients of the likeness.
+      **descent: As in `Descent`, by default `RETOUCHED`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      MissingError: As `of_photographs`.
+      UserError: As `of_photographs`, or if there are fewer than two faces.
+    """
+    faces = np.asarray(auxiliary)
+    likeness = eigenfaces.fit(faces, min(500, 2 * len(faces) - 1))
+    likeness = eigenfaces.with_waves(likeness, min(24, *faces.shape[1:3]), 0.15)
+    likeness = likeness._replace(components=retouch * likeness.components)
+    photographs = of_photographs(
+        apply_fn,
+        faces,
+        network=network,
+        components=components,
+        spread=spread,
+        prior=prior,
+        **(RETOUCHED | descent),
+    )
+    return photographs._replace(space=retouched.space(photographs.space, likeness, prior))
 
 
 def _on_cpu() -> bool:
