@@ -161,13 +161,18 @@ def goals() -> str:
 
     own, many = "lfw_best", "lfw_strangers_best"
     tried = records.read(RESULTS / "priors_lfw_target.json", Calibration)
-    seen = tried.rows["photographs_margin_20"].figures[DLIB]
-    rank, first = seen.median_rank.value, number(seen.rank1, 2, interval=True)
-    photographs = f"{first} / {rank:g}, faces found {number(seen.found, 2)}"
+
+    def generated(candidate: str) -> str:
+        seen = tried.rows[candidate].figures[DLIB]
+        rank, first = seen.median_rank.value, number(seen.rank1, 2, interval=True)
+        return f"{first} / {rank:g}, faces found {number(seen.found, 2)}"
+
+    hoped = "0.40 / 2, faces found 0.95"
     rows = [
         ["LFW, single clones", "0.70 / 1", reached(own, False), reached(many, False)],
         ["LFW, sets", "0.85 / 1", reached(own, True), reached(many, True)],
-        ["LFW, photographs, 4 of each", "0.40 / 2, faces found 0.95", "", photographs],
+        ["LFW, photographs, 4 of each", hoped, "", generated("photographs_margin_20")],
+        ["the same, retouched", hoped, "", generated("retouched")],
         ["ORL, single clones", "0.30 / 5, faces found 0.9", reached("orl_best", False, True), ""],
         ["LFW, evaluator: rank-1", "0.95", evaluated(own), evaluated(many)],
         ["ORL, evaluator: rank-1", "0.95", evaluated("orl_best"), ""],
