@@ -26,7 +26,7 @@ for name in ("components", "shapes", "vae"):
 
 
 def run(*flags, first=""):
-    return binaries.run(first + PROGRAM, *flags)
+    return binaries.Running(first + PROGRAM, *flags).end(240)
 
 
 def test_step_without_pytorch(tmp_path):

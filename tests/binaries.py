@@ -18,15 +18,15 @@ import traceback
 
 ROOT = pathlib.Path(__file__).parent.parent
 SECONDS = 600
-_IMPORTED = (
+_IMPORTED = [
     "mia_jax.evidence.results",
     "mia_jax.recognizer.training",
     "mia_jax.report.curves",
     "orbax.checkpoint",
     "tensorboardX",
-)
+]
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload([*_IMPORTED])
+_FORKED.set_forkserver_preload(_IMPORTED)
 _LOGS = tempfile.TemporaryDirectory()
 _NUMBERS = itertools.count()
 
@@ -122,8 +122,8 @@ def _be(program, flags, environment, out, err):
         atexit._run_exitfuncs()  # A forked process would not.
 
 
-def run(program, *flags, **options):
-    return Running(program, *flags, **options).end()
+def run(program, *flags):
+    return Running(program, *flags).end()
 
 
 def succeed(binary, *flags):

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
-from binaries import Running, run
+from binaries import Running
 from PIL import Image
 
 from experiments import devices
@@ -94,7 +94,7 @@ class Cluster:
 
     def end(self):
         """Waits for all processes; returns their exit status."""
-        return [process.wait() for process in self.processes]
+        return [process.wait(SECONDS) for process in self.processes]
 
     def running(self):
         return all(process.running() for process in self.processes)
@@ -169,8 +169,8 @@ class ClusterTest(parameterized.TestCase):
                 time.sleep(0.01)
             survivor, victim = some.processes
             victim.kill()
-            self.assertEqual(victim.wait(), -signal.SIGKILL)
-            self.assertNotEqual(survivor.wait(), 0)
+            self.assertEqual(victim.wait(SECONDS), -signal.SIGKILL)
+            self.assertNotEqual(survivor.wait(SECONDS), 0)
             said = some.said()[0]
         self.assertIn("attack: another process of this job ended: see what it said", said)
         self.assertNotIn("Traceback", said)
@@ -297,7 +297,7 @@ class FlagsTest(parameterized.TestCase):
 
     def test_a_binary_says_one_sentence(self):
         with tempfile.TemporaryDirectory() as workdir:
-            done = run("attack", f"--workdir={workdir}", "--num_processes=2")
+            done = Running("attack", f"--workdir={workdir}", "--num_processes=2").end(SECONDS)
         self.assertEqual(done.returncode, 2)
         self.assertEqual(
             done.stderr.splitlines(),

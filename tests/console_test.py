@@ -30,7 +30,8 @@ console.run(main)
 
 
 def run(body, *flags):
-    return binaries.run(BINARY.format(body=body), *flags, env={"JAX_PLATFORMS": "cpu"})
+    program = BINARY.format(body=body)
+    return binaries.Running(program, *flags, env={"JAX_PLATFORMS": "cpu"}).end(100)
 
 
 class RunTest(parameterized.TestCase):
@@ -165,13 +166,13 @@ class LostProcessTest(parameterized.TestCase):
     def test_the_others_say_that_it_is_lost(self):
         members = self.start(victim=2)
         members[2].kill()
-        first = members[0].end()
+        first = members[0].end(100)
         self.assertEqual(first.returncode, 1)
         self.assertNotIn("Traceback", first.stderr)
         words = "another process of this job ended: see what it said, .* is kept"
         self.assertRegex(first.stderr, words)
         # The signs are kept by the first process: JAX may see its end before we do.
-        second = members[1].end()
+        second = members[1].end(100)
         self.assertNotEqual(second.returncode, 0)
         self.assertRegex(second.stderr, "another process of this job ended|another task died")
 

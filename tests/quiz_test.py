@@ -186,7 +186,7 @@ def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answere
     while one.answer(lambda step, _: simulated.right(steps[step])) is not None:
         pass
     process.signal(signal.SIGTERM)
-    ended = process.end()
+    ended = process.end(60)
     said = ended.stderr
     assert ended.returncode == 130 and "Traceback" not in said
     assert not any(word in said for word in ("GET", "POST", links[1].rsplit("/", 1)[1]))

@@ -93,7 +93,6 @@ GENERATED: Descent = FEW_FACES | {  # Where every draw is a face.
     "views_per_iteration": 2,
     "mirror": 0.5,
 }
-
 RETOUCHED: Descent = GENERATED | {  # Tuned on shadow recognizers, on LFW.
     "loss": lead_of(60.0),
     "falling_rate": True,

@@ -344,9 +344,10 @@ def of_retouched(
       MissingError: As `of_photographs`.
       UserError: As `of_photographs`, or if there are fewer than two faces.
     """
-    faces = np.asarray(auxiliary)
-    likeness = eigenfaces.fit(faces, min(500, 2 * len(faces) - 1))
-    likeness = eigenfaces.with_waves(likeness, min(24, *faces.shape[1:3]), 0.15)
+    faces, many = np.asarray(auxiliary), choice(MANY)
+    likeness = eigenfaces.fit(faces, min(many["components"], 2 * len(faces) - 1))
+    waves = min(24, *faces.shape[1:3])
+    likeness = eigenfaces.with_waves(likeness, waves, many["wave_deviation"])
     likeness = likeness._replace(components=retouch * likeness.components)
     photographs = of_photographs(
         apply_fn,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from mia_jax.attack.generators import eigenfaces
 from mia_jax.attack.generators.eigenfaces import Eigenfaces
 from mia_jax.attack.objectives import clip_pixels
 from mia_jax.attack.spaces import Point, Space, gaussian_penalty
@@ -29,7 +30,7 @@ def space(faces: Space, retouch: Eigenfaces, prior: float = 1.0) -> Space:
     """
     return Space(
         start=Partial(_start, faces.start, len(retouch.components)),
-        decode=Partial(_decode, faces.decode, retouch.components),
+        decode=Partial(_decode, faces.decode, retouch),
         penalty=Partial(_penalty, faces.penalty, prior),
         project=Partial(_project, faces.project),
     )
@@ -40,12 +41,10 @@ def _start(start: Callable[[jax.Array], Point], size: int, key: jax.Array) -> Po
     return start(key), jnp.zeros(size)
 
 
-def _decode(decode: Callable[[Point], jax.Array], components: jax.Array, point: Point) -> jax.Array:
-    """Adds the components to the face."""
+def _decode(decode: Callable[[Point], jax.Array], retouch: Eigenfaces, point: Point) -> jax.Array:
+    """Takes the face for the mean to which the components are added."""
     own, coefficients = point
-    face = decode(own)
-    added = coefficients @ components.reshape(len(coefficients), -1)
-    return clip_pixels(face + added.reshape(face.shape))
+    return clip_pixels(eigenfaces.decode(retouch._replace(mean=decode(own)), coefficients))
 
 
 def _penalty(
