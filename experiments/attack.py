@@ -29,7 +29,7 @@ from experiments import (
 )
 from experiments.scenarios import Method, Prepared, World
 from experiments.trained import Trained
-from mia_jax.attack import Clones, StoppedSearch, check_model, invert, seeds
+from mia_jax.attack import Clones, StoppedSearch, check_model, invert, objectives, seeds
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -80,8 +80,11 @@ def on_chunks(
     """
     if prepared.searching is not None:
         return _by_asking(prepared, key, chunk)
+    assert prepared.how is not None
     weights = sharding.place(mesh, prepared.params, placement.split_classes)
-    rest = (prepared.how, key, prepared.known)
+    # The model is measured once, not for each chunk.
+    objective = objectives.measured(prepared.how.objective, prepared.params)
+    rest = (prepared.how._replace(objective=objective), key, prepared.known)
     shared = (weights, *sharding.replicate(mesh, rest))
     compiled = _chunks(mesh, chunk)
 
@@ -164,7 +167,7 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
             seeds.SEED_IMAGES,
         )
     model = recipe.PRECISIONS[wanted.recipe.precision](attacked.logits)
-    loss = None
+    loss, standardized = None, False
     if not scenarios.SCENARIOS[wanted.scenario].asks:
         if attacked.predict is not None:
             able = [name for name, each in scenarios.SCENARIOS.items() if each.asks]
@@ -172,8 +175,12 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
                 f"the target may only be asked, and --scenario={wanted.scenario} needs its "
                 f"weights: give one of {', '.join(able)}"
             )
-        loss = wanted.recipe.arguments(len(auxiliary))["loss"]
-    seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
+        arguments = wanted.recipe.arguments(len(auxiliary))
+        loss, standardized = arguments["loss"], arguments.get("standardized", False)
+    seen = check_model(
+        *(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss),
+        standardized=standardized,
+    )
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:
         logging.warning("%s", warning)

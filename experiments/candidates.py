@@ -27,11 +27,11 @@ CANDIDATES: dict[str, Method] = {
     "paper": _recipe("paper"),
     "best": _recipe("best"),
     **{
-        f"eigenfaces_{components}_margin_{margin}{style}": _recipe(
+        f"eigenfaces_{components}_margin_{margin:g}{style}": _recipe(
             "eigenfaces", margin, components=components, **given
         )
         for components in (60, 500)
-        for margin in (18, 30, 60)
+        for margin in (3.6, 6, 12)
         for style, given in {
             "": {},
             "_falling": FALLING,
@@ -44,23 +44,23 @@ CANDIDATES: dict[str, Method] = {
     **{
         f"best_{loss.__name__}_features_{weight}": _recipe("best", None, weight, loss=loss)
         for loss in (losses.logit, losses.top_margin)
-        for weight in (1, 10)
+        for weight in (0.2, 2)
     },
-    **{f"best_features_{weight}": _recipe("best", None, weight) for weight in (1, 10)},
+    **{f"best_features_{weight}": _recipe("best", None, weight) for weight in (0.2, 2)},
     "components": _recipe("components"),
-    "components_margin_30_falling": _recipe("components", 30, **FALLING),
-    "components_margin_60_falling": _recipe("components", 60, **FALLING),
+    "components_margin_6_falling": _recipe("components", 6, **FALLING),
+    "components_margin_12_falling": _recipe("components", 12, **FALLING),
     "shapes": _recipe("shapes"),
     "shapes_falling": _recipe("shapes", **FALLING),
     "autoencoder": _recipe("autoencoder"),
-    "autoencoder_margin_30_falling": _recipe("autoencoder", 30, **FALLING),
-    "photographs_margin_10": _recipe("photographs", 10),
-    "photographs_margin_20": _recipe("photographs", 20),
-    "photographs_weak_prior": _recipe("photographs", prior=0.3),
+    "autoencoder_margin_6_falling": _recipe("autoencoder", 6, **FALLING),
+    "photographs_margin_2": _recipe("photographs", 2),
+    "photographs_margin_4": _recipe("photographs", 4),
+    "photographs_weak_prior": _recipe("photographs", prior=0.06),
     "photographs_falling": _recipe("photographs", draws=100, falling_rate=True),
     "retouched": _recipe("retouched"),
-    "retouched_margin_30": _recipe("retouched", 30),
-    "retouched_less_margin_30": _recipe("retouched", 30, retouch=0.3),
+    "retouched_margin_6": _recipe("retouched", 6),
+    "retouched_less_margin_6": _recipe("retouched", 6, retouch=0.3),
 }
 
 

@@ -36,8 +36,8 @@ METHODS: Mapping[str, Method] = {
     "best": _gray("best"),
     # Losses of PPA, LOMMA and Diff-MI, over eigenfaces in place of their generators.
     "poincare": _gray("best", {"loss": losses.poincare}),
-    "logit_and_features": _gray("best", {"loss": losses.logit}, feature_weight=1.0),
-    "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=1.0),
+    "logit_and_features": _gray("best", {"loss": losses.logit}, feature_weight=0.2),
+    "top_margin_and_features": _gray("best", {"loss": losses.top_margin}, feature_weight=0.2),
     # Seeds of section 6, then the paper's descent over pixels. A VAE is in the place of a GAN; the
     # Mendelian variant is from a description of its code.
     "seed_of_generator": _gray("paper", seeding="generator", queries=1000),

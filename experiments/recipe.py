@@ -84,9 +84,10 @@ _PRECISION = flags.DEFINE_enum(
 _MARGIN = flags.DEFINE_float(
     "margin",
     None,
-    "With --loss=max_margin, the lead of the target's logit that is enough; by default that of the "
+    "With --loss=max_margin, the lead of the target's logit that is enough, in spreads of the "
+    "logits over the auxiliary faces (in logits with --nostandardized); by default that of the "
     "recipe; inf for as much as there is, which exaggerates faces. Photographs of ORL have about "
-    "10.",
+    "2.5.",
     0.0,
 )
 _SEED_IMAGE = flags.DEFINE_enum(
@@ -133,6 +134,12 @@ _VALUES = (
     ),
     flags.DEFINE_float("prior", None, "Weight of half the squared coordinates of a prior.", 0.0),
     flags.DEFINE_float("rate", None, "Rate of the descent, alpha in the paper."),
+    flags.DEFINE_bool(
+        "standardized",
+        None,
+        "Let the loss take logits in units of their spread over the auxiliary faces, so that the "
+        "same settings fit every model.",
+    ),
     flags.DEFINE_bool("falling_rate", None, "Let the rate fall to zero, as half a cosine wave."),
     flags.DEFINE_integer("iterations", None, "Number of updates of each restart.", 1),
     flags.DEFINE_integer(

@@ -284,7 +284,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         white_box,
         ("mask", "filter", "filter_every", "feature_weight"),
         # Waves would go on from the known pixels, wildly. The others were chosen on shadows of ORL.
-        {"waves": 0, "spread": 0.0, "prior": 3.0},
+        {"waves": 0, "spread": 0.0, "prior": 0.6},
         asks=False,
     ),
     "confidences": Scenario(
@@ -294,8 +294,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         "labels",
         asked_for_labels,
         ("strategy", "queries", "leading"),
-        # All points of a class have one loss: a prior would return the one nearest the mean.
-        {"waves": 0, "prior": 0.0},
+        # All points of a class have one loss: a prior would return the one nearest the mean, and
+        # labels have no spread to measure.
+        {"waves": 0, "prior": 0.0, "standardized": False},
     ),
     "extraction": Scenario(
         "confidences",

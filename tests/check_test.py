@@ -111,6 +111,18 @@ class CheckModelTest(parameterized.TestCase):
         )
         self.assertEqual(seen(linear).warnings, ())
 
+    @parameterized.parameters((0.03, "flat"), (1000.0, "one-hot"))
+    def test_confidences_that_only_the_scale_of_the_logits_makes_are_a_warning(self, scale, word):
+        scaled = lambda params, images: scale * linear(params, images)  # noqa: E731
+        (warning,) = seen(scaled).warnings
+        self.assertRegex(warning, f"unrelated faces are {word} .* scale of the logits")
+        # A loss of standardized logits does not see the scale.
+        gradients = [
+            seen(model, loss=losses.infomax, standardized=True).largest_gradient
+            for model in (linear, scaled)
+        ]
+        np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-3)
+
     def test_a_recognizer_of_our_own_that_is_barely_trained_passes(self):
         params = recognizer.init(jax.random.key(0), CLASSES, (16, 16, 1))
         params = jax.tree.map(lambda leaf: 0.3 * leaf, params)
@@ -123,7 +135,8 @@ class CheckModelTest(parameterized.TestCase):
         ahead = lambda params, images: linear(params, images) + 100 * jnp.eye(CLASSES)[1]  # noqa: E731
         for enough, expected in ((5.0, 1), (1000.0, 0)):
             found = seen(ahead, loss=functools.partial(losses.max_margin, enough=enough))
-            self.assertLen(found.warnings, expected)
+            flat = [each for each in found.warnings if "gradient of the loss is zero" in each]
+            self.assertLen(flat, expected)
             self.assertEqual(found.largest_gradient > 0, not expected)
         with self.assertRaisesRegex(UserError, "zero everywhere"):
             seen(

@@ -16,6 +16,7 @@ from mia_jax.runtime.errors import UserError
 SHAPE, PIXELS, CLASSES = (2, 3, 1), 6, 4
 RANDOM = np.random.default_rng(0)
 FIRST, SECOND = RANDOM.normal(size=(2, PIXELS, CLASSES)).astype(np.float32)
+FACES = RANDOM.uniform(size=(20, *SHAPE)).astype(np.float32)
 IMAGE = RANDOM.uniform(size=SHAPE).astype(np.float32)
 CASE = jax.tree.map(lambda array: array[0], make_cases(jax.random.key(0), 2, jnp.arange(1)))
 
@@ -35,7 +36,9 @@ class TogetherTest(parameterized.TestCase):
     def test_is_the_mean_of_its_models(self):
         parts = [classification(linear, losses.infomax), classification(linear, losses.max_margin)]
         both = objectives.together(parts)
-        loss, confidences = jit(lambda: both((FIRST, SECOND), IMAGE, CASE, None))()
+        loss, confidences = jit(
+            lambda: both.look((FIRST, SECOND), (None, None), IMAGE, CASE, None)
+        )()
         logits = [IMAGE.ravel() @ weights for weights in (FIRST, SECOND)]
         by_hand = np.log(np.exp(logits[0]).sum()) - logits[0][2]
         by_hand += np.delete(logits[1], 2).max() - logits[1][2]
@@ -46,7 +49,10 @@ class TogetherTest(parameterized.TestCase):
         one = classification(linear, losses.infomax, ViewRange(brightness=0.3), 2)
         both = objectives.together([one, one])
         alone, twice = jit(
-            lambda key: (one(FIRST, IMAGE, CASE, key), both((FIRST, FIRST), IMAGE, CASE, key))
+            lambda key: (
+                one.look(FIRST, None, IMAGE, CASE, key),
+                both.look((FIRST, FIRST), (None, None), IMAGE, CASE, key),
+            )
         )(jax.random.key(3))
         np.testing.assert_allclose(twice[0], alone[0], rtol=1e-5)
 
@@ -63,13 +69,73 @@ class TogetherTest(parameterized.TestCase):
         np.testing.assert_allclose(moved, np.clip(IMAGE + step, 0, 1), atol=1e-6)
 
 
+class StandardizedTest(parameterized.TestCase):
+    @parameterized.parameters((0.01, 0.0), (1.0, 3.0), (100.0, -50.0))
+    def test_the_unit_is_the_spread_over_faces(self, scale, shift):
+        logits = RANDOM.normal(size=(30, CLASSES)).astype(np.float32)
+        centered = logits - logits.mean(1, keepdims=True)
+        by_hand = np.sqrt(np.mean(centered.std(0) ** 2))
+        # A constant of each face's own changes no confidence, and no unit.
+        own = shift * RANDOM.normal(size=(30, 1)).astype(np.float32)
+        found = objectives.spread(jnp.asarray(scale * logits + own))
+        np.testing.assert_allclose(found, scale * by_hand, rtol=1e-3)
+
+    def test_a_model_that_tells_no_faces_apart_has_the_unit_1(self):
+        logits = jnp.broadcast_to(jnp.arange(4.0), (5, 4))
+        self.assertEqual(objectives.spread(logits), 1)
+
+    @parameterized.product(
+        loss=(losses.infomax, losses.least_squares, losses.max_margin, losses.logit,
+              losses.top_margin, losses.poincare, losses.shortfall),
+        scale=(0.01, 100.0),
+    )  # fmt: skip
+    def test_loss_of_scaled_logits_is_that_of_logits(self, loss, scale):
+        scaled = lambda weights, images: scale * linear(weights, images) + 2.5 * scale  # noqa: E731
+        plain, other = (
+            classification(apply_fn, loss, faces=FACES) for apply_fn in (linear, scaled)
+        )
+        found, same = (
+            jit(lambda one=one: one.look(FIRST, one.measure(FIRST), IMAGE, CASE, None))()
+            for one in (plain, other)
+        )
+        np.testing.assert_allclose(same[0], found[0], rtol=1e-4)
+        # What is told of the model's confidence stays the model's.
+        logits = scale * (IMAGE.ravel() @ FIRST)
+        np.testing.assert_allclose(same[1], jax.nn.softmax(logits), rtol=1e-3, atol=1e-6)
+
+    @parameterized.parameters(losses.infomax, losses.least_squares, losses.max_margin)
+    def test_without_faces_the_scale_of_the_logits_counts(self, loss):
+        scaled = lambda weights, images: 3 * linear(weights, images)  # noqa: E731
+        found, other = (
+            classification(apply_fn, loss).look(FIRST, None, IMAGE, CASE, None)[0]
+            for apply_fn in (linear, scaled)
+        )
+        self.assertGreater(abs(float(found - other)), 0.01)
+
+    def test_measured_once_is_as_measured_each_time(self):
+        objective = classification(linear, losses.logit, faces=FACES)
+        once = objectives.measured(objective, FIRST)
+        self.assertIsNone(once.faces)
+        np.testing.assert_allclose(once.measure(None), objective.measure(FIRST), rtol=1e-6)
+        both = objectives.together([objective, objective])
+        units = both.measure((FIRST, 2 * FIRST))
+        np.testing.assert_allclose(units[1], 2 * units[0], rtol=1e-6)
+
+    @parameterized.parameters((3, 3), (64, 64), (1000, 64))
+    def test_faces_are_taken_from_everywhere(self, count, taken):
+        faces = np.arange(count, dtype=np.float32)[:, None, None, None]
+        found = objectives.sample(faces).ravel()
+        self.assertLen(np.unique(found), taken)
+        self.assertEqual((found[0], found[-1]), (0, count - 1))
+
+
 class FeaturesTest(parameterized.TestCase):
     def test_adds_the_mean_squared_difference(self):
         plain = classification(linear, losses.infomax)
         references = RANDOM.normal(size=(CLASSES, CLASSES)).astype(np.float32)
         more = objectives.with_features(plain, features, references, 0.5)
         expected, found = jit(
-            lambda: [objective(FIRST, IMAGE, CASE, None)[0] for objective in (plain, more)]
+            lambda: [each.look(FIRST, None, IMAGE, CASE, None)[0] for each in (plain, more)]
         )()
         difference = (IMAGE.ravel() @ FIRST) ** 2 - references[2]
         np.testing.assert_allclose(found, expected + 0.5 * np.mean(difference**2), rtol=1e-5)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import descents, invert, losses, make_cases, recipes, seeds
+from mia_jax.attack import Objective, descents, invert, losses, make_cases, recipes, seeds
 from mia_jax.runtime.errors import UserError
 
 SIDE, CLASSES, PEOPLE = 16, 4, 40
@@ -47,7 +47,7 @@ def landmarks(images):
     return square + random.uniform(-1, 1, (len(images), 4, 2))
 
 
-LEAD = descents.lead_of(8.0)
+LEAD = descents.lead_of(1.0)
 SMALL = {"components": 12, "waves": 5, "loss": LEAD}
 
 
@@ -87,12 +87,51 @@ class RecipesTest(parameterized.TestCase):
         for enough in (8.0, np.inf):
             loss = functools.partial(losses.max_margin, enough=enough)
             arguments = SMALL | {"prior": 0.0, "views_per_iteration": 0, "loss": loss}
+            arguments |= {"standardized": False}
             found = run(recipes.best(apply_fn, AUXILIARY, **arguments))
             logits = np.asarray(apply_fn(PROTOTYPES, found.last))
             leads.append(logits[:, 2] - np.delete(logits, 2, 1).max(1))
             self.assertAlmostEqual(float(found.last_loss.min()), -min(enough, leads[-1].max()), 3)
         self.assertGreaterEqual(leads[0].min(), 8)
         np.testing.assert_array_less(leads[0], leads[1])
+
+    @parameterized.named_parameters(
+        ("best", recipes.best, {"components": 12, "waves": 5}),
+        ("of_many_faces", recipes.of_eigenfaces, SMALL | descents.MANY_FACES),
+        ("components", recipes.of_components, {"components": 6, "windows": 3}),
+        ("shapes", recipes.of_shapes, {"landmarks": landmarks, "components": 4}),
+        ("autoencoder", recipes.of_autoencoder, {"latents": 8, "steps": 20}),
+        ("infomax", recipes.best, {"components": 12, "waves": 5, "loss": losses.infomax}),
+        ("logit", recipes.best, {"components": 12, "waves": 5, "loss": losses.logit}),
+        ("poincare", recipes.best, {"components": 12, "waves": 5, "loss": losses.poincare}),
+        ("paper_standardized", recipes.paper, {"standardized": True}),
+    )
+    def test_clones_do_not_depend_on_the_scale_of_the_logits(self, make, arguments):
+        """The same model with another temperature decides the same, and gives the same away."""
+
+        def scaled(params, images):
+            prototypes, scale, shift = params
+            return scale * apply_fn(prototypes, images) + shift
+
+        attack = make(scaled, AUXILIARY, **(arguments | {"iterations": 15}))
+        cases = make_cases(jax.random.key(0), 2, jnp.arange(3))
+        plain, *others = (
+            invert((PROTOTYPES, jnp.float32(scale), jnp.float32(shift)), cases, attack)
+            for scale, shift in ((1, 0), (0.01, 0), (0.1, 1), (10, -3), (100, 20))
+        )
+        self.assertGreater(np.abs(plain.images - plain.seeds).max(), 0.01)
+        for other in others:
+            np.testing.assert_allclose(other.images, plain.images, atol=2e-3)
+
+    @parameterized.parameters(losses.infomax, losses.least_squares)
+    def test_the_paper_s_softmax_has_a_temperature(self, loss):
+        """So its clones are those of the logits as they are, which its losses say."""
+        self.assertIn("temperature", loss.__doc__)
+        clones = [
+            run(recipes.paper(lambda p, x, s=s: s * apply_fn(p, x), AUXILIARY, loss=loss))
+            for s in (1, 0.03)
+        ]
+        self.assertGreater(np.abs(clones[0].images - clones[1].images).max(), 0.05)
 
     def test_the_paper_s_attack_is_equation_7_from_a_mean_of_faces(self):
         attack = recipes.paper(apply_fn, AUXILIARY, rate=0.03, iterations=1)
@@ -157,7 +196,7 @@ class RecipesTest(parameterized.TestCase):
             apply_fn, AUXILIARY, loss=lambda logits, _: logits.sum(), rate=0.1, iterations=4,
             falling_rate=falling,
         )  # fmt: skip
-        slope = lambda params, image, case, key: (jnp.sum(image), jnp.zeros(CLASSES))  # noqa: E731
+        slope = Objective(lambda _, unit, image, *rest: (jnp.sum(image), jnp.zeros(CLASSES)))
         everywhere = attack.space._replace(project=lambda point: point)
         found = run(attack._replace(objective=slope, space=everywhere))
         rates = 0.1 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2 if falling else np.full(4, 0.1)

@@ -14,7 +14,7 @@ from experiments.benchmarks import faces, rivals
 from experiments.benchmarks.speed import CLASSES, RESTARTS, floor, two_lengths
 from experiments.benchmarks.timing import difference, ratio, take_turns
 from mia_jax import recognizer
-from mia_jax.attack import Attack, Case, Space, descents, spaces
+from mia_jax.attack import Attack, Case, Objective, Space, descents, spaces
 from mia_jax.attack.generators import mobile_stylegan_files
 
 
@@ -28,14 +28,16 @@ def available() -> dict[str, Callable[[np.ndarray], Space]]:
 
 
 def brightness(
-    classes: int, params: Any, image: jax.Array, case: Case, key: jax.Array | None
+    classes: int, params: Any, unit: Any, image: jax.Array, case: Case, key: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """An objective that costs next to nothing, so that the prior's time is all there is."""
-    del params, case, key
+    del params, unit, case, key
     return jnp.mean(image**2), jnp.zeros(classes)
 
 
-def measure_prior(name: str, space: Space, network: rivals.Network) -> dict[str, Any]:
+def measure_prior(
+    name: str, space: Space, images: np.ndarray, network: rivals.Network
+) -> dict[str, Any]:
     """Measures the attack with a prior, and the same attack without a recognizer."""
     restarts = RESTARTS.value
     params = recognizer.init(
@@ -47,10 +49,12 @@ def measure_prior(name: str, space: Space, network: rivals.Network) -> dict[str,
 
     def attack(iterations: int) -> Attack:
         descent = descents.FEW_FACES | {"iterations": iterations}
-        return descents.attack(recognizer.logits, space, descent)
+        return descents.attack(recognizer.logits, images, space, descent)
 
     def prior(iterations: int) -> Attack:
-        return attack(iterations)._replace(objective=Partial(brightness, network.classes))
+        return attack(iterations)._replace(
+            objective=Objective(Partial(brightness, network.classes))
+        )
 
     samplers = {
         "attack": difference(*two_lengths(attack, params)),
@@ -92,4 +96,7 @@ def measure_priors() -> dict[str, Any]:
     channels = int(flags.FLAGS.channels or 1)
     network = rivals.Network(flags.FLAGS.image_size, channels, CLASSES.value)
     images = faces.synthetic_faces((network.side, network.side, channels))
-    return {name: measure_prior(name, make(images), network) for name, make in available().items()}
+    return {
+        name: measure_prior(name, make(images), images, network)
+        for name, make in available().items()
+    }

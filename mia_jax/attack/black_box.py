@@ -6,7 +6,7 @@ objective and cases are those of `invert`; what stands in the place of gradient 
 strategy, one of `strategies`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox
 import jax
@@ -18,6 +18,7 @@ from mia_jax.attack.cases import Case
 from mia_jax.attack.check import from_confidences
 from mia_jax.attack.findings import Findings, Looks
 from mia_jax.attack.inversion import Attack, Clones, StoppingRule, check_cases, check_targets
+from mia_jax.attack.objectives import Objective
 from mia_jax.attack.oracle import Budget, Oracle, Predict, Unanswered
 from mia_jax.attack.strategies.strategy import Strategy, Told
 from mia_jax.runtime.errors import UserError
@@ -74,9 +75,10 @@ def search(
 ) -> Searched:
     """Looks for what a model takes for the targeted people, by asking it.
 
-    All restarts share the calls. First the starts are shown, of which a restart takes the best of
-    `attack.draws`, then for at most `attack.iterations` rounds its candidates, and in the end where
-    it stands. A round that the budget does not hold is not begun.
+    All restarts share the calls. First the faces are shown by which the objective measures the
+    model, if it does and `objectives.measured` has not done so; then the starts, of which a restart
+    takes the best of `attack.draws`; then for at most `attack.iterations` rounds its candidates;
+    and in the end where it stands. A round that the budget does not hold is not begun.
 
     Of the attack, the optimizer, the gradient and the filter are left out: the strategy has its own
     way. The objective is shown what the model answered in the place of the weights, the image as it
@@ -133,7 +135,8 @@ def _walk(
     strategy: Strategy,
 ) -> None:
     """Asks and tells until the rounds, the budget or the wishes of all restarts are at an end."""
-    findings.look(oracle, known, cases, attack, starts, np.ones(starts.shape[:2], bool))
+    unit = _measure(oracle, attack.objective)
+    findings.look(oracle, known, cases, attack, unit, starts, np.ones(starts.shape[:2], bool))
     check_targets(cases.target, oracle.classes or 0)
     known.start, known.last = known.best.copy(), known.best.copy()
     states = rounds.begin(cases, strategy, jnp.asarray(known.start))
@@ -149,7 +152,7 @@ def _walk(
             break
         before = known.best_loss.copy()
         known.rounds += active
-        looks = findings.look(oracle, known, cases, attack, points, wanted)
+        looks = findings.look(oracle, known, cases, attack, unit, points, wanted)
         told = Told(candidates.points, *map(jnp.asarray, (wanted, looks.loss, looks.leads)))
         states, last = rounds.tell(
             cases, attack.space, strategy, (states, asking), told, jnp.asarray(active)
@@ -161,8 +164,14 @@ def _walk(
             active &= ~_finished(attack.stop, looks, known.trace[:, : number + 1], stale)
     if restarts <= oracle.left:
         everyone = np.ones((restarts, 1), bool)
-        looks = findings.look(oracle, known, cases, attack, known.last[:, None], everyone)
+        looks = findings.look(oracle, known, cases, attack, unit, known.last[:, None], everyone)
         known.last_loss, known.last_score = looks.loss[:, 0], looks.score[:, 0]
+
+
+def _measure(oracle: Oracle, objective: Objective) -> Any:
+    """Asks about the faces by which the objective measures the model, where there are some."""
+    answers = None if objective.faces is None else jnp.asarray(oracle.ask(objective.faces))
+    return objective.measure(answers)
 
 
 def _finished(stop: StoppingRule, looks: Looks, trace: np.ndarray, stale: np.ndarray) -> np.ndarray:
@@ -182,8 +191,10 @@ def _check(cases: Case, attack: Attack) -> None:
     _, image = check_cases(cases, attack)
     one = jax.tree.map(lambda array: array[0], cases)
     answer = jax.ShapeDtypeStruct((1, max(int(cases.target.max()) + 1, 2)), jnp.float32)
+    objective = attack.objective
     try:
-        equinox.filter_eval_shape(attack.objective, answer, image, one, None)
+        unit = equinox.filter_eval_shape(objective.measure, answer)
+        equinox.filter_eval_shape(objective.look, answer, unit, image, one, None)
     except Exception as error:
         raise UserError(
             "the attack's objective cannot be told confidences: make its recipe of "
@@ -198,9 +209,11 @@ def _check_budget(
     restarts, draws = starts.shape[:2]
     states = rounds.begin(cases, strategy, jnp.asarray(starts[:, 0]))
     round_ = int(rounds.ask(cases, attack.space, strategy, states, jnp.asarray(0))[0].wanted.sum())
-    needed = restarts * draws + round_ + restarts
+    measuring = 0 if attack.objective.faces is None else len(attack.objective.faces)
+    needed = measuring + restarts * draws + round_ + restarts
     if needed > budget.queries:
         raise UserError(
-            f"queries={budget.queries} hold no round: {restarts} restarts take {needed} for their "
-            f"starts, a round of {round_} and their ends; give more, or fewer restarts"
+            f"queries={budget.queries} hold no round: {restarts} restarts take {needed} for what "
+            f"the objective measures ({measuring}), their starts, a round of {round_} and their "
+            "ends; give more, or fewer restarts"
         )

@@ -10,10 +10,14 @@ import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
+from mia_jax.attack import objectives
 from mia_jax.attack.losses import LossFn
 from mia_jax.attack.objectives import ApplyFn
 from mia_jax.runtime.errors import UserError
+
+_FLAT, _ONE_HOT = 0.05, 1e-3  # Of the highest confidence, above chance and below certainty.
 
 
 class ModelCheck(NamedTuple):
@@ -41,6 +45,7 @@ def check_model(
     loss: LossFn | None,
     *,
     loss_takes: str = "logits",
+    standardized: bool = False,
 ) -> ModelCheck:
     """Checks on a few images that a model can be attacked with this loss.
 
@@ -53,6 +58,7 @@ def check_model(
       loss: The loss that the attack will descend, with its margin if it has one; None for an attack
         that only asks the model, which needs no gradient.
       loss_takes: "logits" (as every loss of this package) or "probabilities".
+      standardized: Whether the loss will be given standardized logits, as most recipes do.
 
     Returns:
       What was seen.
@@ -97,6 +103,9 @@ def check_model(
                 f"and by {brighter:.2g} when the images are in [0, 255]): if it takes images in "
                 "[0, 255], wrap it so that it takes images in [0, 1]; or it is barely trained"
             )
+    if not warnings:  # Of one cause one warning.
+        confidences = outputs if returns == "probabilities" else scipy.special.softmax(outputs, 1)
+        warnings += _scale(confidences)
     if spread == 0:
         raise UserError(
             f"the model returns the same {returns} for {count} different images in [0, 1]: "
@@ -106,11 +115,15 @@ def check_model(
     if loss is None:
         return ModelCheck(classes, returns, None, tuple(warnings))
 
+    unit = objectives.spread(jnp.asarray(outputs))
+
     def largest_gradient(function: LossFn) -> float:
         """Returns the largest absolute derivative of a function of the logits over all images."""
 
         def of_image(image: jax.Array, weights: Any) -> jax.Array:
-            return function(apply_fn(weights, image[None])[0], jnp.asarray(target))
+            logits = apply_fn(weights, image[None])[0]
+            told = objectives.standardize(logits, unit) if standardized else logits
+            return function(told, jnp.asarray(target))
 
         gradients = equinox.filter_jit(equinox.filter_vmap(jax.grad(of_image), in_axes=(0, None)))
         return float(jnp.max(jnp.abs(gradients(images, params))))
@@ -131,6 +144,24 @@ def check_model(
             "saturated (choose a loss of logits), or the target leads by the loss's margin already"
         )
     return ModelCheck(classes, returns, largest, tuple(warnings))
+
+
+def _scale(confidences: np.ndarray) -> list[str]:
+    """Says where confidences `[n, classes]` are flat or one-hot, so that their scale decides."""
+    highest = np.median(confidences.max(1))
+    chance = 1 / confidences.shape[1]
+    if highest < chance + _FLAT * (1 - chance):
+        found = "flat"
+    elif highest > 1 - _ONE_HOT:
+        found = "one-hot"
+    else:
+        return []
+    return [
+        f"the model's confidences of {len(confidences)} unrelated faces are {found} (the highest "
+        f"is {highest:.2g} in the median, chance is {chance:.2g}): a loss of confidences (infomax, "
+        "least_squares, shortfall) then depends on the scale of the logits, and so do the "
+        "confidences of clones; check the temperature, or give a loss of standardized logits"
+    ]
 
 
 def from_confidences(apply_fn: ApplyFn) -> ApplyFn:

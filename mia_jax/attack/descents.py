@@ -5,12 +5,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+import jax
+import numpy as np
 import optax
 
 from mia_jax.attack import losses, spaces
 from mia_jax.attack.inversion import Attack, StoppingRule
-from mia_jax.attack.objectives import ApplyFn, Objective, classification
-from mia_jax.recognizer.views import STILL, ViewRange
+from mia_jax.attack.objectives import ApplyFn, Objective, classification, sample
+from mia_jax.recognizer.views import ViewRange
 from mia_jax.runtime.errors import UserError
 
 JITTER = ViewRange(rotation=3, scale=0.03, shift=0.02)
@@ -23,6 +25,9 @@ class Descent(TypedDict, total=False):
 
     Attributes:
       loss: What is descended; from `losses`.
+      standardized: Whether the loss takes standardized logits, in units of their spread over the
+        auxiliary faces, so that leads and priors mean the same for every model. Without it the
+        loss takes logits as the model returns them.
       optimizer: From the rate to an optax transformation.
       rate: Alpha in equation 7, above 0.
       falling_rate: Whether the rate falls to zero, as half a cosine wave.
@@ -39,6 +44,7 @@ class Descent(TypedDict, total=False):
     """
 
     loss: losses.LossFn
+    standardized: bool
     optimizer: Optimizer
     rate: float
     falling_rate: bool
@@ -54,14 +60,22 @@ class Descent(TypedDict, total=False):
 
 
 def lead_of(enough: float) -> losses.LossFn:
-    """Makes the max-margin loss that is content with a lead of the target's logit."""
+    """Makes the max-margin loss that is content with a lead of the target's logit.
+
+    Args:
+      enough: The lead; of standardized logits in spreads, see `objectives.spread`.
+
+    Returns:
+      The loss.
+    """
     return functools.partial(losses.max_margin, enough=enough)
 
 
 PAPER: Descent = {
     "loss": losses.infomax,
+    "standardized": False,
     "optimizer": optax.sgd,
-    "rate": 10.0,
+    "rate": 0.1,
     "falling_rate": False,
     "iterations": 100,
     "draws": 1,
@@ -74,37 +88,42 @@ PAPER: Descent = {
     "stop_patience": None,
 }
 FEW_FACES: Descent = PAPER | {  # Tuned on ORL.
-    "loss": lead_of(18.0),
+    "loss": lead_of(3.6),
+    "standardized": True,
     "optimizer": optax.adam,
     "rate": 0.1,
     "iterations": 60,
     "views_per_iteration": 1,
 }
 MANY_FACES: Descent = FEW_FACES | {  # Tuned on shadow recognizers, on LFW: docs/calibrate.md.
-    "loss": lead_of(60.0),
+    "loss": lead_of(12.0),
     "falling_rate": True,
     "views_per_iteration": 2,
     "mirror": 0.5,
 }
 GENERATED: Descent = FEW_FACES | {  # Where every draw is a face.
-    "loss": lead_of(20.0),
+    "loss": lead_of(4.0),
     "iterations": 40,
     "draws": 600,
     "views_per_iteration": 2,
     "mirror": 0.5,
 }
 RETOUCHED: Descent = GENERATED | {  # Tuned on shadow recognizers, on LFW.
-    "loss": lead_of(60.0),
+    "loss": lead_of(12.0),
     "falling_rate": True,
     "draws": 100,
 }
 
 
-def attack(apply_fn: ApplyFn, space: spaces.Space, descent: Descent) -> Attack:
+def attack(
+    apply_fn: ApplyFn, auxiliary: jax.Array | np.ndarray, space: spaces.Space, descent: Descent
+) -> Attack:
     """Puts a space and a complete descent together.
 
     Args:
       apply_fn: `(params, images [n, height, width, channels] in [0, 1]) -> logits [n, classes]`.
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces: by some of them
+        standardized logits are measured.
       space: Where to search.
       descent: With all of its keys, such as `PAPER | {"rate": 1.0}`.
 
@@ -117,7 +136,7 @@ def attack(apply_fn: ApplyFn, space: spaces.Space, descent: Descent) -> Attack:
     score, patience = descent["stop_score"], descent["stop_patience"]
     return Attack(
         space=spaces.with_penalty(space, descent["total_variation"], descent["l2"]),
-        objective=_objective(apply_fn, descent),
+        objective=_objective(apply_fn, auxiliary, descent),
         optimizer=_optimizer(descent),
         iterations=descent["iterations"],
         draws=descent["draws"],
@@ -125,15 +144,16 @@ def attack(apply_fn: ApplyFn, space: spaces.Space, descent: Descent) -> Attack:
     )
 
 
-def _objective(apply_fn: ApplyFn, descent: Descent) -> Objective:
+def _objective(apply_fn: ApplyFn, auxiliary: jax.Array | np.ndarray, descent: Descent) -> Objective:
     """Shows the image in so many random views, or as it is."""
+    faces = sample(auxiliary) if descent["standardized"] else None
     views, mirror, noise = descent["views_per_iteration"], descent["mirror"], descent["noise"]
     if not views:
-        return classification(apply_fn, descent["loss"], STILL)
+        return classification(apply_fn, descent["loss"], faces=faces)
     if not 0 <= mirror <= 1 or not noise >= 0:
         raise UserError(f"mirror={mirror} must be in [0, 1] and noise={noise} at least 0")
     limits = dataclasses.replace(JITTER, flip=mirror, noise=noise)
-    return classification(apply_fn, descent["loss"], limits, views)
+    return classification(apply_fn, descent["loss"], limits, views, faces)
 
 
 def _optimizer(descent: Descent) -> optax.GradientTransformation:

@@ -1,7 +1,7 @@
 """What a search knows of its restarts, answer by answer, and how it comes to know it."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox
 import jax
@@ -93,6 +93,7 @@ def look(
     findings: Findings,
     cases: Case,
     attack: Attack,
+    unit: Any,
     points: np.ndarray,
     wanted: np.ndarray,
 ) -> Looks:
@@ -103,6 +104,7 @@ def look(
       findings: Written to.
       cases: `[restarts, ...]` each.
       attack: Whose space and objective are used.
+      unit: What the objective measured of the model.
       points: `[restarts, count, size]`.
       wanted: `[restarts, count]` booleans: which are shown.
 
@@ -129,7 +131,7 @@ def look(
         answer = oracle.ask(np.clip(images[:count], 0, 1))
         answers = np.resize(answer, (size, answer.shape[1]))
         arrays = map(jnp.asarray, (own, vectors, images, answers))
-        told = _judge(attack.space, attack.objective, cases, *arrays)
+        told = _judge(attack.space, attack.objective, unit, cases, *arrays)
         loss, score, leads = (np.asarray(array)[:count] for array in told)
         looks.loss[rows, columns], looks.score[rows, columns] = loss, score
         looks.leads[rows, columns] = leads
@@ -201,6 +203,7 @@ def _decode(space: Space, cases: Case, rows: jax.Array, vectors: jax.Array) -> j
 def _judge(
     space: Space,
     objective: Objective,
+    unit: Any,
     cases: Case,
     rows: jax.Array,
     vectors: jax.Array,
@@ -213,7 +216,7 @@ def _judge(
         row: jax.Array, vector: jax.Array, image: jax.Array, answer: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         case = jax.tree.map(lambda array: array[row], cases)
-        loss, _ = objective(answer[None], image, case, None)
+        loss, _ = objective.look(answer[None], unit, image, case, None)
         penalty = space.penalty(point_of(space, case, vector), image)
         return loss + penalty, answer[case.target], jnp.argmax(answer) == case.target
 

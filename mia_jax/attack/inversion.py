@@ -154,7 +154,7 @@ def invert(params: Any, cases: Case, attack: Attack) -> Clones:
     and time is saved, when all are finished.
 
     Args:
-      params: The model's weights, or whatever `attack.objective` takes first.
+      params: The model's weights, or whatever `attack.objective.look` takes first.
       cases: `[restarts, ...]` each; from `cases.make_cases`.
       attack: How to attack, such as a recipe's.
 
@@ -179,10 +179,11 @@ def invert(params: Any, cases: Case, attack: Attack) -> Clones:
 @equinox.filter_jit
 def _invert(params: Any, cases: Case, attack: Attack) -> Clones:
     """Runs all restarts."""
-    return jax.vmap(functools.partial(_invert_one, params, attack))(cases)
+    unit = attack.objective.measure(params)
+    return jax.vmap(functools.partial(_invert_one, params, unit, attack))(cases)
 
 
-def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
+def _invert_one(params: Any, unit: Any, attack: Attack, case: Case) -> Clones:
     """Runs one restart."""
     space = attack.space
     start_key, descent_key = jax.random.split(case.key)
@@ -193,7 +194,7 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
     def loss_of(point: Point, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         """Returns the loss of a point and the model's confidences."""
         image = image_of(point)
-        loss, confidences = attack.objective(params, image, case, key)
+        loss, confidences = attack.objective.look(params, unit, image, case, key)
         return loss + space.penalty(point, image), confidences
 
     thresholds = jnp.array(SCORES_OF_INTEREST)
@@ -223,7 +224,7 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
         )
         return state, loss, score
 
-    start = space.project(_start(params, attack, case, start_key))
+    start = space.project(_start(params, unit, attack, case, start_key))
     state = _State(
         point=start,
         optimizer=optimizer.init(start),
@@ -257,7 +258,7 @@ def _invert_one(params: Any, attack: Attack, case: Case) -> Clones:
     )
 
 
-def _start(params: Any, attack: Attack, case: Case, key: jax.Array) -> Point:
+def _start(params: Any, unit: Any, attack: Attack, case: Case, key: jax.Array) -> Point:
     """Returns the case's own starting point, or the best that the space draws."""
     if case.start is not None:
         return case.start
@@ -267,7 +268,7 @@ def _start(params: Any, attack: Attack, case: Case, key: jax.Array) -> Point:
     def look(best: tuple[jax.Array, Point], key: jax.Array) -> tuple[tuple[jax.Array, Point], None]:
         point = attack.space.start(key)
         image = case.complete(attack.space.decode(attack.space.project(point)))
-        loss, _ = attack.objective(params, image, case, None)
+        loss, _ = attack.objective.look(params, unit, image, case, None)
         better = loss < best[0]
         return (jnp.where(better, loss, best[0]), _choose(better, point, best[1])), None
 
@@ -342,7 +343,9 @@ def _check(params: Any, cases: Case, attack: Attack) -> None:
     if isinstance(target, jax.core.Tracer):
         return
     one = jax.tree.map(lambda array: array[0], cases)
-    _, confidences = equinox.filter_eval_shape(attack.objective, params, image, one, None)
+    objective = attack.objective
+    unit = equinox.filter_eval_shape(objective.measure, params)
+    _, confidences = equinox.filter_eval_shape(objective.look, params, unit, image, one, None)
     check_targets(target, confidences.shape[0])
 
 

@@ -1,6 +1,9 @@
 """What the attack descends: pure functions of one image's logits and the targeted class.
 
-`vmap` turns each into a function of a batch.
+`vmap` turns each into a function of a batch. Leads are in the unit of the logits, and a softmax has
+a temperature: of `s * logits` every loss asks for something else, unless an objective standardizes
+the logits first (`objectives.classification` with faces), as all recipes do but `paper` and
+`mi_face`.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,8 @@ def least_squares(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Computes the squared distance between the confidences and the one-hot vector.
 
     Its gradient vanishes where the confidences are saturated, at the start of an attack on many
-    classes and at its end.
+    classes and at its end. It cannot hold against another scale of the logits: the softmax has a
+    temperature.
 
     Args:
       logits: `[classes]`.
@@ -32,6 +36,8 @@ def least_squares(logits: jax.Array, target: jax.Array) -> jax.Array:
 def infomax(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Computes the cross-entropy of the confidences and the one-hot vector.
 
+    It cannot hold against another scale of the logits: the softmax has a temperature.
+
     Args:
       logits: `[classes]`.
       target: The targeted class, an integer scalar.
@@ -46,6 +52,8 @@ def infomax(logits: jax.Array, target: jax.Array) -> jax.Array:
 
 def shortfall(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Computes by how much the target's confidence falls short of 1.
+
+    It cannot hold against another scale of the logits: the softmax has a temperature.
 
     Args:
       logits: `[classes]`.
@@ -71,7 +79,7 @@ def max_margin(
     Args:
       logits: `[classes]`, at least two.
       target: The targeted class, an integer scalar.
-      enough: How far ahead the target's logit has to be; not negative.
+      enough: How far ahead the target's logit has to be, in the unit of the logits; not negative.
 
     Returns:
       A scalar, negative once the target comes first, and at least `-enough`.
@@ -122,6 +130,9 @@ def logit(logits: jax.Array, target: jax.Array) -> jax.Array:
 
 def poincare(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Computes the hyperbolic distance between the scaled logits and the one-hot vector.
+
+    It holds against another scale of the logits, and against a constant added to all of them only
+    where they are standardized.
 
     Args:
       logits: `[classes]`, not all 0. They are divided by the sum of their absolute values.

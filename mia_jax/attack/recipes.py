@@ -27,6 +27,7 @@ from mia_jax.attack.generators.landmarks import LandmarkFn, dlib_landmarks
 from mia_jax.attack.inversion import Attack
 from mia_jax.attack.objectives import ApplyFn
 
+PRIOR = 0.2  # Standardized logits count five times as much as a standard normal density.
 MANY = 1000  # Auxiliary faces from which on `best` has eigenfaces enough.
 
 Faces = jax.Array | np.ndarray
@@ -56,7 +57,7 @@ def paper(
     Source: section 3, equations 6 to 10, and section 4.4.
     """
     space = spaces.pixels(jnp.asarray(auxiliary), seed_image)
-    return descents.attack(apply_fn, space, PAPER | descent)
+    return descents.attack(apply_fn, auxiliary, space, PAPER | descent)
 
 
 def best(apply_fn: ApplyFn, auxiliary: Faces, **arguments: Any) -> Attack:
@@ -103,7 +104,7 @@ def of_eigenfaces(
     waves: int = 24,
     wave_deviation: float = 0.25,
     spread: float = 0.5,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
     **descent: Unpack[Descent],
 ) -> Attack:
@@ -140,7 +141,7 @@ def of_eigenfaces(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
 
 
 def of_components(
@@ -151,7 +152,7 @@ def of_components(
     windows: int = 6,
     independence: float = 0.3,
     spread: float = 0.5,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
     **descent: Unpack[Descent],
 ) -> Attack:
@@ -183,7 +184,7 @@ def of_components(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
 
 
 def of_shapes(
@@ -194,7 +195,7 @@ def of_shapes(
     components: int = 20,
     independence: float = 0.3,
     spread: float = 0.5,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
     **descent: Unpack[Descent],
 ) -> Attack:
@@ -228,7 +229,7 @@ def of_shapes(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
 
 
 def of_autoencoder(
@@ -238,7 +239,7 @@ def of_autoencoder(
     latents: int = 64,
     steps: int = 1500,
     spread: float = 0.5,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     seed_image: seeds.SeedFn = seeds.mean_of_subset,
     **descent: Unpack[Descent],
 ) -> Attack:
@@ -263,7 +264,7 @@ def of_autoencoder(
     auxiliary = np.asarray(auxiliary)
     fitted = vae.fit(jax.random.key(0), auxiliary, latents=latents, steps=steps)
     space = vae.space(fitted, auxiliary, seed=seed_image, spread=spread, prior=prior)
-    return descents.attack(apply_fn, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
 
 
 def of_photographs(
@@ -273,7 +274,7 @@ def of_photographs(
     network: photorealistic.Network | None = None,
     components: int = 256,
     spread: float = 1.0,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     **descent: Unpack[Descent],
 ) -> Attack:
     """Descends over the styles of a photorealistic generator, from the best of many draws.
@@ -308,7 +309,7 @@ def of_photographs(
     space = photorealistic.space(
         network, latents, cut, np.asarray(auxiliary), prior=prior, spread=spread
     )
-    return descents.attack(apply_fn, space, GENERATED | descent)
+    return descents.attack(apply_fn, auxiliary, space, GENERATED | descent)
 
 
 def of_retouched(
@@ -319,7 +320,7 @@ def of_retouched(
     components: int = 256,
     retouch: float = 0.5,
     spread: float = 1.0,
-    prior: float = 1.0,
+    prior: float = PRIOR,
     **descent: Unpack[Descent],
 ) -> Attack:
     """Descends over the generator's photographs and over a blurred likeness on top of them.
