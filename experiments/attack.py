@@ -349,6 +349,13 @@ def make_clones(
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
     clones.write_manifest(workdir, roles, names, *sizes)
+    if not scenarios.SCENARIOS[wanted.scenario].asks and clones.diverged(
+        [workdir.clones_of(name) for name in names]
+    ):
+        logging.warning(
+            "The attack diverged: lower --rate. In the median a restart's last loss is above its "
+            "first, so that these clones say nothing about the model"
+        )
     logging.info("The clones of %d people: %s", len(names), workdir.clones)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from mia_jax.attack import Clones
+from mia_jax.attack import Clones, inversion
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import records, sharding, storage, workload
@@ -87,6 +87,15 @@ def to_arrays(clones: Clones, origin: Origin, keep: int) -> dict[str, np.ndarray
     trace_iterations = np.arange(0, clones.loss_trace.shape[1], every)
     common = {name: np.array(text) for name, text in dataclasses.asdict(origin).items()}
     return {**rows, "trace_iterations": trace_iterations, **common}
+
+
+def diverged(paths: Sequence[pathlib.Path]) -> bool:
+    """Tells whether the descents of some people, by the files of their clones, ended too high."""
+    first, last = (
+        np.concatenate([np.asarray(storage.map_array(path, name)) for path in paths])
+        for name in ("loss_trace", "last_loss")
+    )
+    return inversion.diverged(first[:, 0], last)
 
 
 def check_origin(path: pathlib.Path, origin: Origin) -> None:

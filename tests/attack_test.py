@@ -273,8 +273,8 @@ class RecipeTest(parameterized.TestCase):
     def test_best_asks_more_of_many_faces(self):
         wanted = self.asked(recipe="best", prior=2.0)
         few, many = wanted.described(170), wanted.described(3000)
-        self.assertEqual((few["components"], few["loss"]), (60, "max_margin(enough=18.0)"))
-        self.assertEqual((many["components"], many["loss"]), (500, "max_margin(enough=60.0)"))
+        self.assertEqual((few["components"], few["loss"]), (60, "max_margin(enough=3.6)"))
+        self.assertEqual((many["components"], many["loss"]), (500, "max_margin(enough=12.0)"))
         self.assertEqual((few["prior"], many["prior"]), (2.0, 2.0))
 
     def test_flags_fill_the_arguments(self):

@@ -9,11 +9,20 @@ import optax
 from absl.testing import absltest, parameterized
 
 from mia_jax import recognizer
-from mia_jax.attack import filters, gradients, invert, losses, make_cases, restart_keys, seeds
+from mia_jax.attack import (
+    filters,
+    gradients,
+    inversion,
+    invert,
+    losses,
+    make_cases,
+    restart_keys,
+    seeds,
+)
 from mia_jax.attack.cases import Case
 from mia_jax.attack.generators import eigenfaces
 from mia_jax.attack.inversion import Attack, StoppingRule
-from mia_jax.attack.objectives import classification, clip_pixels
+from mia_jax.attack.objectives import Objective, classification, clip_pixels
 from mia_jax.attack.spaces import Space, identity, no_penalty
 from mia_jax.recognizer.views import STILL, ViewRange
 from mia_jax.runtime.errors import UserError
@@ -653,6 +662,27 @@ def halves(point):
     return clip_pixels(jnp.concatenate([point["top"], point["rest"][0]]) + 0.5)
 
 
+class DivergedTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ((3.0, 4.0, 5.0), (0.1, 0.2, 9.0), False),  # Most came down.
+        ((3.0, 4.0, 5.0), (7.0, 8.0, 0.0), True),
+        ((3.0, 4.0, 5.0), (3.0, 4.0, 5.0), False),
+        ((3.0, 4.0, 5.0), (np.nan, np.nan, 0.0), True),
+        ((3.0,), (np.inf,), True),
+    )
+    def test_by_the_medians(self, first, last, expected):
+        self.assertEqual(inversion.diverged(np.array(first), np.array(last)), expected)
+
+    @parameterized.parameters((0.9, False), (2.1, True))
+    def test_a_parabola_has_a_largest_rate(self, rate, expected):
+        """Plain descent of x²/2 takes x to (1 - rate) x: it diverges above a rate of 2."""
+        parabola = Objective(lambda _, unit, image, *rest: (jnp.sum(image**2) / 2, jnp.zeros(2)))
+        space = Space(lambda key: jnp.ones((2, 2, 1)), identity, no_penalty, identity)
+        cases = make_cases(jax.random.key(0), 0, jnp.arange(3))
+        found = invert(None, cases, Attack(space, parabola, optax.sgd(rate), 20))
+        self.assertEqual(inversion.diverged(found.loss_trace[:, 0], found.last_loss), expected)
+
+
 class CompositionTest(parameterized.TestCase):
     """What is passed in is used, whatever it is."""
 
@@ -703,12 +733,14 @@ class CompositionTest(parameterized.TestCase):
             project=clip_pixels,
         )
         wanted = np.random.default_rng(0).uniform(size=SHAPE)
-        distance = lambda params, image, case, key: (  # noqa: E731
+        distance = lambda params, unit, image, case, key: (  # noqa: E731
             jnp.sum((image - params) ** 2),
             jnp.zeros(CLASSES),
         )
-        attack = Attack(space, distance, optax.sgd(0.0), 1, draws=7)
+        attack = Attack(space, Objective(distance), optax.sgd(0.0), 1, draws=7)
         cases = make_cases(jax.random.key(0), 1, jnp.arange(3))
+        with self.assertRaisesRegex(UserError, "attack.objective is a function: make it"):
+            invert(wanted, cases, attack._replace(objective=distance))
         found = invert(wanted, cases, attack)
         for key, seed in zip(cases.key, found.seeds, strict=True):
             keys = jax.random.split(jax.random.split(key)[0], 7)

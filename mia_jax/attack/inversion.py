@@ -163,8 +163,8 @@ def invert(params: Any, cases: Case, attack: Attack) -> Clones:
 
     Raises:
       UserError: If the cases do not speak of the same number of restarts, aim at a class that the
-        model does not have, or know pixels of another shape than the image; or if the optimizer
-        asks for more than `value`, `grad` and `value_fn`.
+        model does not have, or know pixels of another shape than the image; if the objective is
+        none; or if the optimizer asks for more than `value`, `grad` and `value_fn`.
 
     Example:
       attack = recipes.best(apply_fn, auxiliary)
@@ -181,6 +181,26 @@ def _invert(params: Any, cases: Case, attack: Attack) -> Clones:
     """Runs all restarts."""
     unit = attack.objective.measure(params)
     return jax.vmap(functools.partial(_invert_one, params, unit, attack))(cases)
+
+
+def diverged(first_loss: np.ndarray, last_loss: np.ndarray) -> bool:
+    """Tells whether descents ended higher than they began: their rate is too large.
+
+    Args:
+      first_loss: `[restarts]`: the losses before the first update, `loss_trace[:, 0]`.
+      last_loss: `[restarts]`: the losses of the last iterates.
+
+    Returns:
+      Whether the median of the last is above that of the first; what is not a number is above all.
+
+    Example:
+      diverged(clones.loss_trace[:, 0], clones.last_loss)
+    """
+    first, last = (
+        np.median(np.nan_to_num(np.asarray(each, np.float64), nan=np.inf, posinf=np.inf))
+        for each in (first_loss, last_loss)
+    )
+    return bool(last > first)
 
 
 def _invert_one(params: Any, unit: Any, attack: Attack, case: Case) -> Clones:
@@ -344,6 +364,11 @@ def _check(params: Any, cases: Case, attack: Attack) -> None:
         return
     one = jax.tree.map(lambda array: array[0], cases)
     objective = attack.objective
+    if not isinstance(objective, Objective):
+        raise UserError(
+            f"attack.objective is a {type(objective).__name__}: make it an "
+            "objectives.Objective(look)"
+        )
     unit = equinox.filter_eval_shape(objective.measure, params)
     _, confidences = equinox.filter_eval_shape(objective.look, params, unit, image, one, None)
     check_targets(target, confidences.shape[0])
