@@ -46,7 +46,7 @@ def check_power(people: int, attacked: int, restarts: int) -> None:
     Raises:
       UserError: If --fail_on=recognizable could not fail.
     """
-    if significance.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
+    if significance.least_p_value(attacked, people) <= verdict.LEVEL:
         return
     sentence = (
         f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "

@@ -77,7 +77,7 @@ def test_what_only_all_people_together_show_is_not_called_no_leak():
 
 
 def test_too_few_people_to_tell_is_not_called_no_leak():
-    evaluation = by_a_stranger("named", "none", "named", classes=14)
+    evaluation = by_a_stranger("named", "none", "named", classes=12)
     assert (
         sentences.headline(evaluation).title == "Inconclusive: too few people or restarts to tell"
     )

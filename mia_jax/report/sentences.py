@@ -162,7 +162,7 @@ def _strangers(evaluation: Evaluation) -> dict[str, Judgement]:
 def _attainable(evaluation: Evaluation) -> bool:
     """Tell whether there are enough people and restarts for anybody to be found recognizable."""
     people = min(judgement.classes for judgement in _strangers(evaluation).values())
-    least = significance.least_p_value(len(evaluation.verdict), people, evaluation.attack.restarts)
+    least = significance.least_p_value(len(evaluation.verdict), people)
     return least <= verdict.LEVEL
 
 
