@@ -50,7 +50,8 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
-    release_check.check_power(len(loaded.names), len(names), attack.restarts)
+    auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
+    release_check.check_power(len({*loaded.names} - {*auxiliary}), len(names))
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges)
@@ -62,7 +63,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
             )
             for judge in judges
         }
-        verdicts, conclusion = verdict.verdicts(judges, seen, judgements, roles.seed)
+        verdicts, conclusion = verdict.verdicts(judges, seen, judgements, roles.seed, auxiliary)
     result = provenance.complete(
         *(workdir, loaded, roles, attack, judgements, verdicts, conclusion),
         agreement.agreements(seen),

@@ -3,7 +3,7 @@
 from absl import flags, logging
 
 from experiments import console, panel
-from mia_jax.evidence import results, significance, verdict
+from mia_jax.evidence import results, verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.report import verdicts
 from mia_jax.report.formats import full_sentence
@@ -45,26 +45,20 @@ def check_judges(wanted: panel.Wanted) -> None:
         )
 
 
-def check_power(people: int, attacked: int, restarts: int) -> None:
+def check_power(people: int, attacked: int) -> None:
     """Says where nobody can be found identified, and refuses a release check on that.
 
     Args:
-      people: How many there are in the data set.
+      people: How many there are in the data set, without those whose faces the attacker has.
       attacked: How many are attacked.
-      restarts: Clones of each.
 
     Raises:
       UserError: If --fail_on could not fail.
     """
-    if significance.least_p_value(attacked, people, restarts) <= verdict.LEVEL:
-        return
-    sentence = (
-        f"{people} people in the data set and {restarts} restarts of {attacked} are too few for "
-        "anybody to be found identified"
-    )
-    if _could_pass_unseen():
-        raise UserError(f"--fail_on={','.join(_FAIL_ON.value)} cannot fail: {sentence}")
-    logging.warning("%s", sentence)
+    for doubt in verdict.doubts_of_numbers(attacked, people):
+        if _could_pass_unseen():
+            raise UserError(f"--fail_on={','.join(_FAIL_ON.value)} cannot fail: {doubt}")
+        logging.warning("%s", full_sentence(doubt))
 
 
 def end(workdir: WorkDirectory) -> None:

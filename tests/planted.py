@@ -66,7 +66,7 @@ def convinced(batch, place):
     return np.tile(9.0 * (np.arange(len(ATTACKED)) == place), (len(batch), 1))
 
 
-def judged(clones, judges, target=None, doubts=None):
+def judged(clones, judges, target=None, **options):
     """Runs the whole evidence on each person's clones.
 
     The target is the relative, or logits by images and class. Returns verdicts, the conclusion,
@@ -100,7 +100,7 @@ def judged(clones, judges, target=None, doubts=None):
         for judge in judges
     }
     return (
-        *verdict.verdicts(judges, seen, judgements, 0, doubts),
+        *verdict.verdicts(judges, seen, judgements, 0, **options),
         judgements,
         agreement.adversariality(judges, seen, impostors),
         agreement.agreements(seen),

@@ -99,8 +99,25 @@ def test_further_doubts_make_a_person_inconclusive():
 
 def test_the_best_that_can_be_reached_is_reached_by_a_leak():
     found, *_ = judged(LEAK, planted.stranger())
-    least = significance.least_p_value(len(LEAK), planted.PEOPLE, planted.RESTARTS)
-    assert min(each.p_value for each in found.values()) == pytest.approx(least)
+    found = significance.corrected({name: each.set_p_value for name, each in found.items()}, 0.01)
+    least = significance.least_p_value(len(LEAK), planted.PEOPLE)
+    assert min(found.people.values()) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(
+    ("sets", "people", "few"), [(2, 30, False), (5, 14, True), (20, 21, False)]
+)
+def test_with_too_few_people_nothing_can_be_said(sets, people, few):
+    assert len(verdict.doubts_of_numbers(sets, people)) == few
+
+
+def test_the_attackers_own_people_are_no_null():
+    """With them away too few are left to choose among, and the verdict says so."""
+    auxiliary = planted.NAMES[8:]
+    _, before, *_ = judged(FOOLING)
+    found, after, *_ = judged(FOOLING, auxiliary=auxiliary)
+    assert before.level == results.NOT_SHOWN and after.level == results.INCONCLUSIVE
+    assert all("too few people: with 8 to choose among" in e.reasons[0] for e in found.values())
 
 
 def test_one_leak_among_fooled_people_is_found_alone():

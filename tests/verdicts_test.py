@@ -168,10 +168,7 @@ def test_findings_have_a_sentence_each_the_gravest_first():
     )
     assert found == {
         "identified": "1 of 3 people is identified: s12",
-        "leak": (
-            "the model leaks: 2 of 3 people are identified or narrowed down (s12 and s3); "
-            "over all 3 people at once clones and people belong together (p = 0.0100)"
-        ),
+        "leak": ("the model leaks: 2 of 3 people are identified or narrowed down (s12 and s3)"),
         "inconclusive": "inconclusive for 1 of 3 people (s7): no independent judge was asked",
     }
     assert verdicts.findings(evaluation(*["not_shown"] * 3)) == {}

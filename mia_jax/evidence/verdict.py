@@ -10,7 +10,7 @@ was asked who knows real photographs, and if the attack reached its own goal on 
 level of a person is decided in `level_of`, that of a run in `conclude`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -37,6 +37,7 @@ def verdicts(
     seen: Mapping[str, Mapping[str, Examined]],
     judgements: Mapping[str, Judgement],
     seed: int,
+    auxiliary: Collection[str] = (),
     doubts: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[dict[str, Verdict], Conclusion]:
     """Says what the evidence comes to, for each person and over all of them.
@@ -46,6 +47,7 @@ def verdicts(
       seen: For each judge's name and attacked person whom the judge knows, what the judge saw.
       judgements: What each judge says, by name.
       seed: Of the pairings that the test over all people tries.
+      auxiliary: People whose faces the attacker has, who are no null.
       doubts: By person, further reasons why the attack may have missed what there is, a clause
         each.
 
@@ -55,10 +57,13 @@ def verdicts(
     """
     independent = [judge for judge in judges if judge.stranger]
     views = [seen[judge.name] for judge in independent]
-    of_sets = significance.set_p_values(independent, views) if independent else {}
-    over_all = significance.overall_p_value(independent, views, seed)
+    of_sets = significance.set_p_values(independent, views, auxiliary) if independent else {}
+    over_all = significance.overall_p_value(independent, views, seed, auxiliary)
     corrected = significance.corrected(of_sets, over_all)
     of_judges = _doubts_of_judges([judgements[judge.name] for judge in independent])
+    if independent:
+        nulls = significance.of_strangers(independent, views, auxiliary).people
+        of_judges += doubts_of_numbers(len(of_sets), len(nulls))
 
     def verdict(name: str) -> Verdict:
         known = [judge for judge in judges if name in seen[judge.name]]
@@ -180,6 +185,25 @@ def doubts_of_goal(found: OnTarget) -> tuple[str, ...]:
             "photographs",
         )
     return ()
+
+
+def doubts_of_numbers(sets: int, people: int) -> tuple[str, ...]:
+    """Says where there are too few people for anybody to be found.
+
+    Args:
+      sets: How many people are attacked.
+      people: How many there are in the data set, without those whose faces the attacker has.
+
+    Returns:
+      Why nothing can be said if nothing was shown; nothing where there are enough people.
+    """
+    least = significance.least_p_value(sets, people)
+    if least <= LEVEL:
+        return ()
+    return (
+        f"too few people: with {people} to choose among, and {sets} attacked, no p-value is below "
+        f"{least:.2g}",
+    )
 
 
 def weak(judgement: Judgement) -> bool:

@@ -124,14 +124,11 @@ def _result(evaluation: Evaluation) -> str:
         names = verdicts.people_at(evaluation, level)
         if names:
             said.append(full_sentence(f"{verdicts.LEVELS[level]}, {meaning}: {listed(names)}"))
-    if conclusion.together:
-        alone = results.IDENTIFIED in conclusion.findings or verdicts.people_at(
-            evaluation, results.NARROWED_DOWN
-        )
+    if conclusion.together and not verdicts.shown(evaluation):
         said.append(
             f"Over all {people} people at once clones and people belong together "
-            f"(p = {number(conclusion.p_value, 4)}): the model gives something of its faces away"
-            f"{'.' if alone else ', too little to show for one person by this attack.'}"
+            f"(p = {number(conclusion.p_value, 4)}): the model gives something of its faces away, "
+            "too little to show for one person by this attack."
         )
     if results.INCONCLUSIVE in conclusion.findings:
         said.append(full_sentence(verdicts.findings(evaluation)[results.INCONCLUSIVE]))
@@ -145,7 +142,7 @@ def _result(evaluation: Evaluation) -> str:
 
 def _named(evaluation: Evaluation) -> list[str]:
     """Say of whom only the target's relatives name the right class, and what that is worth."""
-    shown = verdicts.people_at(evaluation, results.IDENTIFIED, results.NARROWED_DOWN)
+    shown = verdicts.shown(evaluation)
     names = [
         name
         for name in verdicts.people_at(evaluation, *verdicts.LEVELS)

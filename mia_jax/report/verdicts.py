@@ -59,7 +59,7 @@ def findings(evaluation: Evaluation) -> dict[str, str]:
     """
     written = {
         results.IDENTIFIED: _who,
-        results.LEAK: lambda found: f"the model leaks: {'; '.join(_leaks(found))}",
+        results.LEAK: _leaks,
         results.INCONCLUSIVE: _inconclusive,
     }
     return {finding: written[finding](evaluation) for finding in evaluation.conclusion.findings}
@@ -92,14 +92,14 @@ def remarks(evaluation: Evaluation, name: str) -> list[str]:
         Sentences, as plain text.
     """
     found = evaluation.verdict[name]
-    shown = found.level in (results.IDENTIFIED, results.NARROWED_DOWN)
+    leaks = found.level in (results.IDENTIFIED, results.NARROWED_DOWN)
     said = [full_sentence(reason) for reason in found.reasons]
     for judge, judgement in independent(evaluation).items():
         figures = judgement.people[name]
         rate = figures.clones.rank1.value
-        if shown and rate == 0:
+        if leaks and rate == 0:
             said.append(f"No single clone is first for {judge}: all together are nearer than one.")
-        if not shown and (figures.clones.set_rank == 1 or rate >= _OFTEN):
+        if not leaks and (figures.clones.set_rank == 1 or rate >= _OFTEN):
             said.append(_not_enough(judge, judgement, figures, len(evaluation.verdict)))
     if found.named_by:
         said.append(
@@ -113,6 +113,11 @@ def people_at(evaluation: Evaluation, *levels: str) -> list[str]:
     """List the people of some verdicts, most exposed first."""
     lead = next(iter(evaluation.judges.values()))
     return [name for name in by_exposure(lead) if evaluation.verdict[name].level in levels]
+
+
+def shown(evaluation: Evaluation) -> list[str]:
+    """List the people who are shown to leak, most exposed first."""
+    return people_at(evaluation, results.IDENTIFIED, results.NARROWED_DOWN)
 
 
 def by_exposure(judgement: Judgement) -> list[str]:
@@ -167,19 +172,16 @@ def _who(evaluation: Evaluation) -> str:
     return f"{share(len(names), people)} {_verb(names, people)} identified: {listed(names)}"
 
 
-def _leaks(evaluation: Evaluation) -> list[str]:
+def _leaks(evaluation: Evaluation) -> str:
     """Write what shows that something leaks."""
-    names = people_at(evaluation, results.IDENTIFIED, results.NARROWED_DOWN)
-    people, parts = len(evaluation.verdict), []
+    names, people = shown(evaluation), len(evaluation.verdict)
     if names:
         found = f"{share(len(names), people)} {_verb(names, people)} identified or narrowed down"
-        parts.append(f"{found} ({listed(names)})")
-    if evaluation.conclusion.together:
-        parts.append(
-            f"over all {people} people at once clones and people belong together "
-            f"(p = {number(evaluation.conclusion.p_value, 4)})"
-        )
-    return parts
+        return f"the model leaks: {found} ({listed(names)})"
+    return (
+        f"the model leaks: over all {people} people at once clones and people belong together "
+        f"(p = {number(evaluation.conclusion.p_value, 4)})"
+    )
 
 
 def _identified(evaluation: Evaluation) -> str:
