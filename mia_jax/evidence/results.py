@@ -484,3 +484,19 @@ class Evaluation:
     cost: Cost
     dataset: DatasetFacts
     provenance: Provenance
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallestLeak:
+    """The smallest leak that a run would have shown in four of five cases.
+
+    Attributes:
+      fraction: How far the clones would have to come from where they are without a leak to the
+        person's own photographs, in (0, 1], in the features of the independent judges.
+      set_rank1: How often the judges would put the person first for such clones taken together.
+      set_rank: The person's median rank for them.
+    """
+
+    fraction: float
+    set_rank1: float
+    set_rank: float

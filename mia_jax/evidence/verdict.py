@@ -18,7 +18,7 @@ from mia_jax.evidence.examination import Examined
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Judgement, Measure, PersonFigures, Verdict
 
-LEVEL = 0.05
+LEVEL = significance.LEVEL
 
 
 def verdicts(
