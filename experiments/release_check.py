@@ -3,7 +3,7 @@
 from absl import flags, logging
 
 from experiments import console, panel
-from mia_jax.evidence import results, verdict
+from mia_jax.evidence import power, results, verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.report import verdicts
 from mia_jax.report.formats import full_sentence
@@ -15,10 +15,10 @@ CODES = {results.IDENTIFIED: 3, results.LEAK: 4, results.INCONCLUSIVE: 5}  # The
 _FAIL_ON = flags.DEFINE_list(
     "fail_on",
     [*CODES],
-    "End with an exit code of its own if this is found: identified (3), independent judges identify "
-    "somebody; leak (4), somebody is at least narrowed down, or clones and people belong together "
-    "over all people at once; inconclusive (5), of somebody nothing can be said. Of several the "
-    "first of these counts, and each has its sentence. --fail_on= for never.",
+    "End with an exit code of its own if this is found: identified (3), independent judges "
+    "identify somebody; leak (4), somebody is at least narrowed down, or clones and people belong "
+    "together over all people at once; inconclusive (5), of somebody nothing can be said. Of "
+    "several the first of these counts, and each has its sentence. --fail_on= for never.",
 )
 
 
@@ -45,12 +45,13 @@ def check_judges(wanted: panel.Wanted) -> None:
         )
 
 
-def check_power(people: int, attacked: int) -> None:
-    """Says where nobody can be found identified, and refuses a release check on that.
+def check_power(people: int, attacked: int, restarts: int) -> None:
+    """Says how likely a leak is to be found, and refuses a release check that could not fail.
 
     Args:
       people: How many there are in the data set, without those whose faces the attacker has.
       attacked: How many are attacked.
+      restarts: Clones of each.
 
     Raises:
       UserError: If --fail_on could not fail.
@@ -59,6 +60,13 @@ def check_power(people: int, attacked: int) -> None:
         if _could_pass_unseen():
             raise UserError(f"--fail_on={','.join(_FAIL_ON.value)} cannot fail: {doubt}")
         logging.warning("%s", full_sentence(doubt))
+        return
+    logging.info(
+        "With %d restarts of %d people, and %d to choose among, a leak of one of them that puts "
+        "the set first %.0f%% of the time is found with a power of %.2f",
+        *(restarts, attacked, people, 100 * power.REFERENCE),
+        power.expected(attacked, people, restarts),
+    )
 
 
 def end(workdir: WorkDirectory) -> None:

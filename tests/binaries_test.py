@@ -231,7 +231,7 @@ def test_a_release_check_ends_with_its_own_exit_code(experiment):
     found = records.read(path, Evaluation)
     quiet = {n: dataclasses.replace(e, level="not_shown") for n, e in found.verdict.items()}
     leak = dataclasses.replace(
-        found, verdict=quiet, conclusion=verdict.conclude(quiet.values(), 0.0167, 0.0167)
+        found, verdict=quiet, conclusion=verdict.conclude(quiet.values(), 0.0167, 0.0167, None)
     )
     try:
         records.write(path, leak)

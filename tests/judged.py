@@ -111,6 +111,7 @@ def judgement(low=0.31, middle=0.62, high=0.93, **changes):
 
 
 NOBODY_ASKED = "no independent judge was asked"
+LEAK = results.SmallestLeak(0.4, 0.71, 1.0)
 REACHED = results.OnTarget(0.95, 0.9, 0.987, 0.976)
 
 
@@ -120,14 +121,14 @@ def verdict(
     named_by=(),
     reasons=None,
     on_target=REACHED,
-    set_p_value=None,
+    leak=LEAK,
 ):
     """A person's verdict; without a p-value no independent judge was asked."""
     if reasons is None:
         reasons = (NOBODY_ASKED,) if level == "inconclusive" else ()
-    if p_value is not None and set_p_value is None:
-        set_p_value = 0.0041
-    return results.Verdict(level, reasons, p_value, set_p_value, named_by, on_target)
+    parts = (None, None) if p_value is None else (p_value, 0.0041)
+    leak = None if p_value is None else leak
+    return results.Verdict(level, reasons, *parts, named_by, on_target, leak)
 
 
 def identified(p_value=0.0123):
@@ -163,7 +164,12 @@ def evaluation(*judgements, **changes):
     found = results.Evaluation(
         judges=judges,
         verdict=verdicts,
-        conclusion=conclude(verdicts.values(), overall, overall),
+        conclusion=conclude(
+            verdicts.values(),
+            overall,
+            overall,
+            overall and dataclasses.replace(LEAK, set_rank1=0.23),
+        ),
         agreement=tuple(
             results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
             for first, second in itertools.combinations(judges, 2)

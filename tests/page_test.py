@@ -22,9 +22,10 @@ from mia_jax.runtime import records
 HOSTILE = '<script>alert("x")</script>'
 PNG = primitives.image_png(np.zeros((2, 2, 1)))
 NAMED = (
-    "not shown at this budget Named right by evaluator too, which shares something with the target: "
-    "that alone is no likeness."
+    "not shown at this budget Named right by evaluator too, which shares something with the "
+    "target: that alone is no likeness."
 )
+LEAK = "set rank 1 first 71.0%"
 ON_TARGET = ("95.0% sure: 98.7%", "90.0% sure: 97.6%")
 SECONDS = {"train_target": 61.2, "train_evaluator": 12.34, "attack": 3790.0}
 
@@ -269,9 +270,9 @@ def test_judges_stand_side_by_side():
         ["evaluator", "clones", "60.0% 55.0–65.0%", "20.0% 15.0–25.0%"],
         ["evaluator 1", "real photographs", "95.0% 90.0–100.0%", "94.0% 89.0–99.0%"],
         ["evaluator", "evaluator 1", "40.0%", "30.0%", "20.0%", "10.0%"],
-        ["s12", "identified", "0.012", *ON_TARGET, "1 of 14", "3 of 14", "93.0% 88.0–98.0%"],
-        ["s3", NAMED, "0.650", *ON_TARGET, "1 of 14", "3 of 14"],
-        ["s7", "inconclusive Too dark.", "0.710", *ON_TARGET, "3 of 14", "3 of 14"],
+        ["s12", "identified", "0.012", *ON_TARGET, LEAK, "1 of 14", "3 of 14", "93.0% 88.0–98.0%"],
+        ["s3", NAMED, "0.650", *ON_TARGET, LEAK, "1 of 14", "3 of 14"],
+        ["s7", "inconclusive Too dark.", "0.710", *ON_TARGET, LEAK, "3 of 14", "3 of 14"],
     ],
 )
 def test_the_evidence_stands_in_tables(row):

@@ -119,11 +119,21 @@ def test_an_independent_judge_is_needed_where_nothing_else_fails(fail_on):
 @pytest.mark.parametrize("fail_on", [[], ALL, ["inconclusive"]], indirect=True)
 def test_what_cannot_be_told_is_inconclusive_and_needs_no_refusal(fail_on):
     release_check.check_judges(panel.Wanted((), ("evaluator",)))
-    release_check.check_power(10, 2)
+    release_check.check_power(10, 2, 7)
+
+
+def test_the_power_is_named_before_anything_is_judged(caplog):
+    """ "21 people and 7 restarts are enough" was said where half of all leaks are missed."""
+    flags.FLAGS.mark_as_parsed()
+    with caplog.at_level("INFO"):
+        release_check.check_power(21, 20, 7)
+    (said,) = caplog.messages
+    assert said.startswith("With 7 restarts of 20 people, and 21 to choose among, a leak of one of")
+    assert 0 < float(said.split()[-1]) < 0.8
 
 
 @pytest.mark.parametrize("fail_on", [["identified"]], indirect=True)
 def test_a_check_that_could_not_fail_is_refused(fail_on):
-    release_check.check_power(40, 5)
+    release_check.check_power(40, 5, 7)
     with pytest.raises(UserError, match=r"--fail_on=identified cannot fail: too few people"):
-        release_check.check_power(10, 2)
+        release_check.check_power(10, 2, 7)

@@ -36,6 +36,15 @@ def test_the_result_names_who_leaks_to_whom():
 def test_nothing_shown_is_no_proof_of_safety():
     said = sentences.summary(by_a_stranger(*["not_shown"] * 3))[0]
     assert "shows no leak" in said and "does not prove the model safe" in said
+    assert (
+        "finds a leak of any one person that brings the set to the median rank 1 (first in 71%"
+        in said
+    )
+    assert "of all people at once" not in said
+    said = sentences.summary(by_a_stranger(*["not_shown"] * 3, overall=0.3))[0]
+    assert (
+        "finds a leak of all people at once that brings the set to the median rank 1 (first" in said
+    )
     for other in ("identified", "narrowed_down", "inconclusive"):
         said = sentences.summary(by_a_stranger("not_shown", "not_shown", other))[0]
         assert "safe" not in said and "no leak" not in said

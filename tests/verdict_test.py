@@ -7,7 +7,7 @@ import numpy as np
 import planted
 import pytest
 
-from mia_jax.evidence import results, significance, verdict
+from mia_jax.evidence import power, results, significance, verdict
 from mia_jax.evidence.results import Measure
 
 ATTACKED = planted.ATTACKED
@@ -72,14 +72,24 @@ def test_noise_that_fools_only_the_relative_is_not_shown_to_leak():
 
 
 @pytest.mark.parametrize("clones", [WRONG, NOTHING], ids=["of somebody else", "mean face"])
-def test_what_tells_nothing_is_not_shown_if_it_fools_the_target_and_else_inconclusive(clones):
+def test_what_does_not_fool_the_target_is_inconclusive(clones):
     """The relative, as the target, takes neither for the person; that is the attack's failure."""
-    assert levels(clones, target=planted.convinced) == [results.NOT_SHOWN] * len(ATTACKED)
     found, conclusion, *_ = judged(clones)
     assert {each.level for each in found.values()} == {results.INCONCLUSIVE}
     for each in found.values():
-        assert "missed its goal: the target takes 0% of the clones" in each.reasons[0]
+        assert "missed its goal: the target takes 0% of the clones" in each.reasons[-1]
     assert conclusion.findings == (results.INCONCLUSIVE,)
+
+
+def test_the_mean_face_is_not_shown_to_leak_though_it_fools_the_target():
+    assert levels(NOTHING, target=planted.convinced) == [results.NOT_SHOWN] * len(ATTACKED)
+
+
+def test_clones_of_somebody_else_hide_what_their_person_leaks():
+    """They stand out for people at whom they were not aimed: such nulls nothing exceeds."""
+    found, *_ = judged(WRONG, target=planted.convinced)
+    assert {each.level for each in found.values()} == {results.INCONCLUSIVE}
+    assert {each.reasons[0].partition(":")[0] for each in found.values()} == {"too little power"}
 
 
 def test_a_leak_is_shown_whatever_the_target_makes_of_it():
@@ -102,6 +112,24 @@ def test_the_best_that_can_be_reached_is_reached_by_a_leak():
     found = significance.corrected({name: each.set_p_value for name, each in found.items()}, 0.01)
     least = significance.least_p_value(len(LEAK), planted.PEOPLE)
     assert min(found.people.values()) == pytest.approx(least)
+
+
+def test_the_smallest_leak_that_the_run_would_have_shown_stands_beside_each_verdict():
+    found, conclusion, *_ = judged(FOOLING)
+    for each in (*found.values(), conclusion):
+        assert 0 < each.smallest_leak.fraction < 1
+    assert conclusion.smallest_leak.fraction <= min(
+        e.smallest_leak.fraction for e in found.values()
+    )
+
+
+def test_where_no_leak_would_have_been_shown_nothing_can_be_said(monkeypatch):
+    none = power.SmallestLeaks(dict.fromkeys(ATTACKED), None)
+    monkeypatch.setattr(power, "smallest_leaks", lambda *args: none)
+    found, *_ = judged(FOOLING)
+    assert {each.level for each in found.values()} == {results.INCONCLUSIVE}
+    assert "too little power" in found[ATTACKED[0]].reasons[0]
+    assert levels(LEAK) == [results.IDENTIFIED] * len(ATTACKED)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +191,7 @@ def test_without_an_independent_judge_nothing_can_be_said():
         assert each.reasons[0] == "no independent judge was asked"
         assert each.p_value is each.set_p_value is None
     assert conclusion == results.Conclusion(
-        results.INCONCLUSIVE, (results.INCONCLUSIVE,), False, None, None
+        results.INCONCLUSIVE, (results.INCONCLUSIVE,), False, None, None, None
     )
 
 
@@ -232,7 +260,7 @@ def test_the_level_of_a_person(p_value, ranks, reasons, level):
     ],
 )
 def test_what_a_run_comes_to(levels_, p_value, findings):
-    found = verdict.conclude([made_up.verdict(each) for each in levels_], p_value, p_value)
+    found = verdict.conclude([made_up.verdict(each) for each in levels_], p_value, p_value, None)
     assert found.findings == findings
     assert found.level == (findings[0] if findings else "not_shown")
 

@@ -105,10 +105,17 @@ def test_names_keep_their_letters():
 def test_each_level_stands_with_what_was_measured():
     said = verdicts.person(evaluation("identified", "narrowed_down", "not_shown"), "s12")
     assert said == (
-        "s12: identified (evaluator: set rank 1 of 14, 93% of single clones first; p = 0.010)."
+        "s12: identified (evaluator: set rank 1 of 14, 93% of single clones first; p = 0.010). "
+        "With a power of 0.8 this run finds a leak that brings the set to the median rank 1 (first "
+        "in 71% of cases), and may miss a smaller one."
     )
     said = verdicts.person(evaluation("identified", "narrowed_down", "not_shown"), "s7")
     assert said.startswith("s7: not shown at this budget (evaluator: set rank 3 of 14, 31% of sin")
+
+
+def test_what_would_have_been_shown_is_left_out_where_nothing_would():
+    found = with_verdict("s7", smallest_leak=None, level="inconclusive", reasons=("too little",))
+    assert verdicts.person(found, "s7").endswith("p = 0.600). Too little.")
 
 
 def test_every_independent_judge_is_measured_and_no_other():

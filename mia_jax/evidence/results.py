@@ -359,6 +359,22 @@ class OnTarget:
 
 
 @dataclasses.dataclass(frozen=True)
+class SmallestLeak:
+    """The smallest leak that a run would have shown in four of five cases.
+
+    Attributes:
+      fraction: How far the clones would have to come from where they are without a leak to the
+        person's own photographs, in (0, 1], in the features of the independent judges.
+      set_rank1: How often the judges would put the person first for such clones taken together.
+      set_rank: The person's median rank for them.
+    """
+
+    fraction: float
+    set_rank1: float
+    set_rank: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """What the evidence comes to for one person.
 
@@ -375,6 +391,8 @@ class Verdict:
       named_by: The judges that share something with the target and name the person clearly more
         often than chance and the controls: what fools the target fools them.
       on_target: What the target makes of the clones.
+      smallest_leak: What this run would have shown of the person; None where no leak would have
+        been, however large, and without an independent judge.
     """
 
     level: str
@@ -383,6 +401,7 @@ class Verdict:
     set_p_value: float | None
     named_by: tuple[str, ...]
     on_target: OnTarget
+    smallest_leak: SmallestLeak | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -398,6 +417,8 @@ class Conclusion:
       p_value: Of the test over all people at once, corrected as the people's are; None if no
         independent judge was asked, or one person is attacked.
       test_p_value: The same before that.
+      smallest_leak: The smallest leak of everybody that the test over all people would have shown;
+        None where there is none.
     """
 
     level: str
@@ -405,6 +426,7 @@ class Conclusion:
     together: bool
     p_value: float | None
     test_p_value: float | None
+    smallest_leak: SmallestLeak | None
 
 
 @dataclasses.dataclass(frozen=True)

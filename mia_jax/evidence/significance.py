@@ -17,12 +17,13 @@ import scipy.stats
 from mia_jax.evidence.examination import Examined
 from mia_jax.evidence.judges import Judge
 
+LEVEL = 0.05  # Of all that is claimed of a run.
 _DRAWS = 9999  # Ways to pair sets with people that are tried.
 _AT_ONCE = 500  # Of these, how many at a time.
 # By how many standard deviations a leak lifts the mean of all sets, or one set, where the test
 # over all people looks hardest; and how much more weight the latter has. Chosen in a simulation.
 _OF_ALL, _OF_ONE, _WEIGHT = 2.0, 4.0, 3.0
-_MOST = 30.0  # Deviations beyond which a set counts no more.
+MOST = 30.0  # Deviations beyond which a set counts no more.
 
 Views = Sequence[Mapping[str, Examined]]
 
@@ -211,16 +212,9 @@ def standardized(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.
       person; of that the distance from the mean over all other people at whom the set was not
       aimed, in their standard deviations.
     """
-    sets, people = clones.shape
-    aimed = np.arange(people) == aims[:, None]
-    if sets > 2:
-        counted = ~aimed
-        total = np.sum(clones, axis=0, where=counted) - np.where(counted, clones, 0)
-        less = total / (counted.sum(axis=0) - counted)
-    else:
-        less = seeds.mean(axis=0)
-    excess = clones - less
-    counted = ~aimed
+    people = clones.shape[1]
+    counted = np.arange(people) != aims[:, None]
+    excess = clones - due_to_people(clones, seeds, aims)
     rest = np.where(counted, excess, 0)
     # Everybody but the aim, and but the person in question.
     count = np.maximum(people - 1 - counted, 1)
@@ -229,6 +223,26 @@ def standardized(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.
     variance = np.maximum(squares / count - mean**2, 0) * count / np.maximum(count - 1, 1)
     deviation = np.sqrt(variance)
     return np.where(deviation > 0, (excess - mean) / np.where(deviation > 0, deviation, 1), 0)
+
+
+def due_to_people(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.ndarray:
+    """Says what a person scores for sets that were aimed at others.
+
+    Args:
+      clones: `[sets, people]`: scores of sets of clones.
+      seeds: `[sets, people]`: the same of the seeds.
+      aims: `[sets]`: at whom each set was aimed.
+
+    Returns:
+      `[sets, people]`: for each set the mean of the other sets' scores that were not aimed at this
+      person; of the seeds' where there are two sets or one.
+    """
+    if len(clones) < 3:
+        return np.broadcast_to(seeds.mean(axis=0), clones.shape)
+    counted = np.arange(clones.shape[1]) != aims[:, None]
+    total = np.sum(clones, axis=0, where=counted) - np.where(counted, clones, 0)
+    found: np.ndarray = total / (counted.sum(axis=0) - counted)
+    return found
 
 
 def p_values(stands_out: np.ndarray, aims: np.ndarray) -> np.ndarray:
@@ -298,13 +312,13 @@ def evidence(stands_out: np.ndarray) -> np.ndarray:
       `[...]`: the logarithm of the mean of two likelihood ratios of normal deviates, of a leak that
       lifts all by the same, and of one that lifts one of them.
     """
-    bounded = np.clip(stands_out, -_MOST, _MOST)
+    bounded = np.clip(stands_out, -MOST, MOST)
     return combined(bounded.sum(axis=-1), of_one(bounded).sum(axis=-1), bounded.shape[-1])
 
 
 def of_one(stands_out: np.ndarray) -> np.ndarray:
     """Returns the likelihood ratio of each, for a strong leak of this one against none."""
-    return np.exp(_OF_ONE * np.clip(stands_out, -_MOST, _MOST) - _OF_ONE**2 / 2)
+    return np.exp(_OF_ONE * np.clip(stands_out, -MOST, MOST) - _OF_ONE**2 / 2)
 
 
 def combined(total: np.ndarray, ratios: np.ndarray, sets: int) -> np.ndarray:

@@ -5,16 +5,17 @@ with the target rank the person better for the clones than all nulls explain: th
 together come nearer to their person than sets of clones come to anybody at whom they were not aimed
 (`significance.set_p_values`). P-values are corrected for all tests of a run.
 
-Where that is not shown, it counts for the target only if it could have been: if an independent judge
-was asked who knows real photographs, and if the attack reached its own goal on the target. Every
-level of a person is decided in `level_of`, that of a run in `conclude`.
+Where that is not shown, it counts for the target only if it could have been: if an independent
+judge was asked who knows real photographs, if some leak would have been found (`power`), and if the
+attack reached its own goal on the target. A person's level is decided in `level_of`, that of a run
+in `conclude`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mia_jax.evidence import results, significance
+from mia_jax.evidence import power, results, significance
 from mia_jax.evidence.examination import Examined, Seen
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import (
@@ -23,10 +24,11 @@ from mia_jax.evidence.results import (
     Measure,
     OnTarget,
     PersonFigures,
+    SmallestLeak,
     Verdict,
 )
 
-LEVEL = 0.05
+LEVEL = significance.LEVEL
 _WEAK = 0.5  # Below this share of real photographs named right, a judge cannot clear a model.
 _HALF = 0.5  # Of the clones, which the target has to take for the person, whatever else it does.
 _ALIKE = 0.99  # Rates are alike down to this share: softmax saturates, means are rounded.
@@ -60,6 +62,7 @@ def verdicts(
     of_sets = significance.set_p_values(independent, views, auxiliary) if independent else {}
     over_all = significance.overall_p_value(independent, views, seed, auxiliary)
     corrected = significance.corrected(of_sets, over_all)
+    leaks = power.smallest_leaks(independent, views, seed, auxiliary)
     of_judges = _doubts_of_judges([judgements[judge.name] for judge in independent])
     if independent:
         nulls = significance.of_strangers(independent, views, auxiliary).people
@@ -68,7 +71,12 @@ def verdicts(
     def verdict(name: str) -> Verdict:
         known = [judge for judge in judges if name in seen[judge.name]]
         on_target = goal(seen[known[0].name][name])
-        reasons = (*of_judges, *doubts_of_goal(on_target), *(doubts or {}).get(name, ()))
+        leak = leaks.people.get(name)
+        reasons = (
+            *(of_judges or doubts_of_power(leak)),
+            *doubts_of_goal(on_target),
+            *(doubts or {}).get(name, ()),
+        )
         p_value = corrected.people.get(name)
         ranks = [view[name].clones.opinion.set_rank for view in views]
         level = level_of(p_value, ranks, reasons)
@@ -86,12 +94,13 @@ def verdicts(
                 )
             ),
             on_target=on_target,
+            smallest_leak=leak,
         )
 
     found = {
         name: verdict(name) for name in dict.fromkeys(n for view in seen.values() for n in view)
     }
-    return found, conclude(found.values(), corrected.overall, over_all)
+    return found, conclude(found.values(), corrected.overall, over_all, leaks.overall)
 
 
 def level_of(p_value: float | None, set_ranks: Sequence[int], reasons: Sequence[str]) -> str:
@@ -112,7 +121,10 @@ def level_of(p_value: float | None, set_ranks: Sequence[int], reasons: Sequence[
 
 
 def conclude(
-    people: Iterable[Verdict], p_value: float | None, test_p_value: float | None
+    people: Iterable[Verdict],
+    p_value: float | None,
+    test_p_value: float | None,
+    smallest_leak: SmallestLeak | None,
 ) -> Conclusion:
     """Decides what a run comes to.
 
@@ -120,6 +132,7 @@ def conclude(
       people: The verdict for everybody.
       p_value: Of the test over all people at once, corrected; None if there is none.
       test_p_value: The same before that.
+      smallest_leak: What that test would have shown.
 
     Returns:
       The conclusion.
@@ -133,7 +146,7 @@ def conclude(
     }
     findings = tuple(finding for finding, true in holds.items() if true)
     level = findings[0] if findings else results.NOT_SHOWN
-    return Conclusion(level, findings, together, p_value, test_p_value)
+    return Conclusion(level, findings, together, p_value, test_p_value, smallest_leak)
 
 
 def goal(person: Examined) -> OnTarget:
@@ -204,6 +217,20 @@ def doubts_of_numbers(sets: int, people: int) -> tuple[str, ...]:
         f"too few people: with {people} to choose among, and {sets} attacked, no p-value is below "
         f"{least:.2g}",
     )
+
+
+def doubts_of_power(leak: SmallestLeak | None) -> tuple[str, ...]:
+    """Says where nothing would have been found of a person.
+
+    Args:
+      leak: The smallest leak that the run would have shown.
+
+    Returns:
+      Why nothing can be said if nothing was shown.
+    """
+    if leak:
+        return ()
+    return (f"too little power: no leak, however large, is shown with a power of {power.POWER:g}",)
 
 
 def weak(judgement: Judgement) -> bool:

@@ -133,10 +133,14 @@ def _result(evaluation: Evaluation) -> str:
     if results.INCONCLUSIVE in conclusion.findings:
         said.append(full_sentence(verdicts.findings(evaluation)[results.INCONCLUSIVE]))
     if conclusion.level == results.NOT_SHOWN:
-        said.append(
+        leaks = [found.smallest_leak for found in evaluation.verdict.values()]
+        largest = max((each for each in leaks if each), key=lambda leak: leak.fraction)
+        said += [
             "This shows no leak under this attack and these settings; it does not prove the model "
-            "safe, since a stronger attack may find what this one missed."
-        )
+            "safe, since a stronger attack may find what this one missed.",
+            *verdicts.smallest(largest, "a leak of any one person"),
+            *verdicts.smallest(conclusion.smallest_leak, "a leak of all people at once"),
+        ]
     return " ".join(said)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mia_jax.evidence import results
-from mia_jax.evidence.results import Evaluation, Judgement, PersonFigures
+from mia_jax.evidence.power import POWER
+from mia_jax.evidence.results import Evaluation, Judgement, PersonFigures, SmallestLeak
 from mia_jax.report.formats import full_sentence, listed, number, rough, share
 
 LEVELS = {
@@ -78,7 +79,13 @@ def person(evaluation: Evaluation, name: str) -> str:
     found = evaluation.verdict[name]
     measured = _measured(evaluation, name)
     beside = f" ({measured})" if measured else ""
-    return " ".join([f"{name}: {LEVELS[found.level]}{beside}.", *remarks(evaluation, name)])
+    return " ".join(
+        [
+            f"{name}: {LEVELS[found.level]}{beside}.",
+            *remarks(evaluation, name),
+            *smallest(found.smallest_leak, "a leak"),
+        ]
+    )
 
 
 def remarks(evaluation: Evaluation, name: str) -> list[str]:
@@ -107,6 +114,24 @@ def remarks(evaluation: Evaluation, name: str) -> list[str]:
             "that alone is no likeness."
         )
     return said
+
+
+def smallest(leak: SmallestLeak | None, what: str) -> list[str]:
+    """Say what a run would have shown.
+
+    Args:
+        leak: The smallest such leak; None for nothing.
+        what: Of whom it would be.
+
+    Returns:
+        A sentence, or none where a doubt says it.
+    """
+    if not leak:
+        return []
+    return [
+        f"With a power of {POWER:g} this run finds {what} that brings the set to the median rank "
+        f"{leak.set_rank:g} (first in {rough(leak.set_rank1)} of cases), and may miss a smaller one."
+    ]
 
 
 def people_at(evaluation: Evaluation, *levels: str) -> list[str]:
@@ -155,9 +180,9 @@ def _not_enough(judge: str, judgement: Judgement, figures: PersonFigures, people
         if group and group.rank1.value >= max(rate, _OFTEN) / 2:
             return f"{judge} puts {rough(group.rank1.value)} of {title} first as well."
     return (
-        f"{judge} puts one set in {judgement.classes} first by chance, one person's clones resemble "
-        f"one another, and {people} {'person was' if people == 1 else 'people were'} tested: too "
-        "little to be sure."
+        f"{judge} puts one set in {judgement.classes} first by chance, one person's clones "
+        f"resemble one another, and {people} {'person was' if people == 1 else 'people were'} "
+        "tested: too little to be sure."
     )
 
 
