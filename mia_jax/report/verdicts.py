@@ -130,7 +130,8 @@ def smallest(leak: SmallestLeak | None, what: str) -> list[str]:
         return []
     return [
         f"With a power of {POWER:g} this run finds {what} that brings the set to the median rank "
-        f"{leak.set_rank:g} (first in {rough(leak.set_rank1)} of cases), and may miss a smaller one."
+        f"{leak.set_rank:g} (first in {rough(leak.set_rank1)} of cases), and may miss a smaller "
+        "one."
     ]
 
 
