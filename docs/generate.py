@@ -262,7 +262,7 @@ def game(shown: Sequence[str]) -> str:
         for judge, readings in each.figures.items():
             for reading in shown:
                 title, figures = READINGS[reading], readings[reading]
-                low, high = figures.advantage.exact
+                low, high = figures.advantage.interval
                 rows.append(
                     [
                         photographs,

@@ -51,21 +51,21 @@ def shown(view):
 
 def smallest(count):
     """The medians over ten runs: of a person, and of everybody."""
-    found = [power.smallest_leaks([JUDGE], [draw(count, seed)], 0) for seed in range(100, 110)]
+    found = [power.smallest_leaks([JUDGE], [draw(count, seed)], 0) for seed in range(100, 106)]
     of_people = [leak.fraction for each in found for leak in each.people.values()]
     return np.median(of_people), np.median([each.overall.fraction for each in found])
 
 
-@pytest.mark.parametrize(("count", "least"), [(2, 0.55), (5, 0.7), (14, 0.7)])
+@pytest.mark.parametrize(("count", "least"), [(2, 0.55), (8, 0.7)])
 def test_a_leak_of_that_size_is_shown_in_other_runs_four_times_of_five(count, least):
     of_one, of_all = smallest(count)
     assert of_all < of_one < 0.6
 
     def power_at(leaks):
-        return [shown(draw(count, seed, leaks)) for seed in range(100)]
+        return [shown(draw(count, seed, leaks)) for seed in range(40)]
 
     one = np.eye(1, count)[0]
-    for factor, low, high in ((0.5, 0, 0.4), (1, least, 0.9), (1.3, 0.85, 1)):
+    for factor, low, high in ((0.5, 0, 0.45), (1, least, 0.97), (1.3, 0.85, 1)):
         people = [found.people["p0"] for found in power_at(factor * of_one * one)]
         assert low <= np.mean(np.array(people) <= 0.05) <= high
         of_everybody = [found.overall for found in power_at(np.full(count, factor * of_all))]

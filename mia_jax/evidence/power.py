@@ -6,6 +6,7 @@ a leak are moved towards a person's photographs, step by step, and tested as the
 beside the `verdict`.
 """
 
+import bisect
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -21,10 +22,12 @@ POWER = 0.8
 REFERENCE = 0.9  # The set rank-1 of the leak by which a run is described before it begins.
 _FRACTIONS = np.linspace(0, 1, 41)[1:]
 _DRAWS = 40  # Clones without a leak that are moved, for each person.
-_PAIRINGS = 999
+_PAIRINGS = 499
 _PEOPLE = 30  # Of more, these are looked at: each takes half a second in a gallery of thousands.
 _TRIALS = 200
-_SIMULATED = 100  # Sets. With more of them Holm's factor and the nulls grow alike.
+# Sets, and of the people five times as many, at most: with more sets Holm's factor and the nulls
+# grow alike, and more people make hardly a difference.
+_SIMULATED = 100
 _SHARED = 0.5  # Of the variance of clones that know nothing of the person, what restarts share.
 
 
@@ -48,7 +51,10 @@ class _Run(NamedTuple):
     stands_out: np.ndarray
     null: np.ndarray  # Sorted.
     p_values: np.ndarray
+    of_others: tuple[np.ndarray, ...]  # What people score for sets aimed at others, by judge.
     draws: np.ndarray
+    drawn: np.ndarray  # How far the sets stand out for these.
+    evidence: np.ndarray  # What that comes to.
 
 
 class _Planted(NamedTuple):
@@ -89,12 +95,20 @@ def smallest_leaks(
     sets = significance.of_strangers(strangers, views, auxiliary)
     stands_out = significance.excess(sets)
     own = np.arange(len(sets.people)) == sets.aims[:, None]
+    draws = significance.pairings(len(names), len(sets.people), seed, _PAIRINGS)
+    drawn = stands_out[np.arange(len(names)), draws]
     run = _Run(
         sets=sets,
         stands_out=stands_out,
         null=np.sort(stands_out[~own]),
         p_values=significance.p_values(stands_out, sets.aims),
-        draws=significance.pairings(len(names), len(sets.people), seed, _PAIRINGS),
+        of_others=tuple(
+            significance.due_to_people(clones, seeds, sets.aims)
+            for clones, seeds in zip(sets.clones, sets.seeds, strict=True)
+        ),
+        draws=draws,
+        drawn=drawn,
+        evidence=significance.evidence(drawn),
     )
     sample = np.sort(rng.permutation(len(names))[:_PEOPLE]).tolist()
     planted = {place: _plant(strangers, views, run, place, rng) for place in sample}
@@ -138,10 +152,8 @@ def _plant(
         rank = statistics.ranks(scored, judge.people.index(names[place]))
         ranks.append(rank.reshape(_DRAWS, len(_FRACTIONS)))
         columns = [judge.people.index(name) for name in run.sets.people]
-        of_others = significance.due_to_people(
-            run.sets.clones[number], run.sets.seeds[number], run.sets.aims
-        )
-        excess = scored[:, columns].reshape(_DRAWS, len(_FRACTIONS), -1) - of_others[bases, None]
+        excess = scored[:, columns].reshape(_DRAWS, len(_FRACTIONS), -1)
+        excess -= run.of_others[number][bases, None]
         stands_out.append(_standardized(excess, run.sets.aims[place], run.sets.aims[bases]))
     mean = np.mean(stands_out, axis=0)
     return _Planted(np.nan_to_num(mean, nan=-np.inf), np.stack(ranks))
@@ -191,9 +203,8 @@ def _level(others: np.ndarray) -> float:
 
 def _of_all_with(run: _Run, place: int, stands_out: np.ndarray) -> np.ndarray:
     """Returns the p-values of the test over all people, where this person has a leak."""
-    rows, count = np.arange(len(run.sets.aims)), len(run.sets.aims)
-    drawn = run.stands_out[rows, run.draws]
-    own = run.stands_out[rows, run.sets.aims]
+    count = len(run.sets.aims)
+    own = run.stands_out[np.arange(count), run.sets.aims]
 
     def but_one(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         bounded = np.clip(np.delete(values, place, axis=-1), -significance.MOST, significance.MOST)
@@ -205,9 +216,9 @@ def _of_all_with(run: _Run, place: int, stands_out: np.ndarray) -> np.ndarray:
 
     weights = with_leak(*but_one(own))[..., 0]
     hit = run.draws[:, place] == run.sets.aims[place]  # These draw the leak itself.
-    misses = np.sort(significance.evidence(drawn[~hit]))
+    misses = np.sort(run.evidence[~hit])
     as_far = len(misses) - np.searchsorted(misses, weights - 1e-9, side="left")
-    as_far += np.sum(with_leak(*but_one(drawn[hit])) >= weights[..., None] - 1e-9, axis=-1)
+    as_far += np.sum(with_leak(*but_one(run.drawn[hit])) >= weights[..., None] - 1e-9, axis=-1)
     found: np.ndarray = (1 + as_far) / (1 + len(run.draws))
     return found
 
@@ -216,16 +227,18 @@ def _of_all(
     run: _Run, planted: Sequence[_Planted], rng: np.random.Generator
 ) -> SmallestLeak | None:
     """Finds the smallest leak of everybody that the test over all people shows."""
-    rows, count = np.arange(len(run.sets.aims)), len(run.sets.aims)
-    drawn, hit = run.stands_out[rows, run.draws], run.draws == run.sets.aims
+    hit = run.draws == run.sets.aims
     pool = np.concatenate([each.stands_out for each in planted])
     allowed = int(significance.LEVEL * (1 + len(run.draws)) + 1e-9) - 1
-    power = np.zeros(len(_FRACTIONS))
-    for step in range(len(_FRACTIONS)):
-        leaks = rng.choice(pool[:, step], size=(len(run.draws), count))
-        null = np.sort(significance.evidence(np.where(hit, leaks, drawn)))
-        power[step] = np.mean(significance.evidence(leaks) > null[-1 - allowed])
-    return _smallest(power, np.concatenate([each.ranks for each in planted], axis=1))
+
+    def power(step: int) -> float:
+        leaks = rng.choice(pool[:, step], size=run.draws.shape)
+        null = np.sort(significance.evidence(np.where(hit, leaks, run.drawn)))
+        return float(np.mean(significance.evidence(leaks) > null[-1 - allowed]))
+
+    first = bisect.bisect_left(range(len(_FRACTIONS)), POWER, key=power)
+    powers = POWER * (np.arange(len(_FRACTIONS)) >= first)
+    return _smallest(powers, np.concatenate([each.ranks for each in planted], axis=1))
 
 
 def _smallest(power: np.ndarray, ranks: np.ndarray) -> SmallestLeak | None:
@@ -263,7 +276,8 @@ def expected(
     Returns:
       The probability that the person is found, to about 0.03.
     """
-    rng, sets = np.random.default_rng(seed), min(sets, _SIMULATED)
+    rng = np.random.default_rng(seed)
+    sets, people = min(sets, _SIMULATED), min(people, 5 * _SIMULATED)
     aims = np.arange(sets)
     shift, spread = _shift(rank1, people), np.sqrt(_SHARED + (1 - _SHARED) / restarts)
     draws = significance.pairings(sets, people, seed, _PAIRINGS)
