@@ -25,7 +25,7 @@ from mia_jax.evidence.comparison import Comparison
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.pooling import Line, Pooled
 from mia_jax.evidence.results import Measure
-from mia_jax.report import calibration, comparison, formats
+from mia_jax.report import calibration, comparison, formats, verdicts
 from mia_jax.runtime import records
 
 DASH = "\N{EN DASH}"
@@ -36,11 +36,7 @@ ROOMS = ("study", "report", "evidence", "attack", "recognizer", "faces", "runtim
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 EVALUATOR, RESIDUAL, DLIB = "evaluator", "resnet", embedders.DLIB
-LEVELS = {
-    results.RECOGNIZABLE: "recognizable",
-    results.NAMED: "named by a relative only",
-    results.NO_EVIDENCE: "no evidence",
-}
+SHOWN = "identified / narrowed down"
 READINGS = {"tenth": "set in the first tenth", "first": "set first"}
 DATA = {"orl": "ORL", "lfw": "LFW"}
 RECIPES = ("best", "paper")
@@ -141,10 +137,14 @@ def summary() -> str:
     """Writes a line for each data set, victim and recipe: the judges side by side."""
     rows = []
     for name, (title, recipe) in RUNS.items():
-        shown = pooled(name).levels.get(results.RECOGNIZABLE, 0)
-        counted = f"{shown} of {pooled(name).judges[DLIB].attacks}"
-        rows.append([title, f"`{recipe}`", *figures(name, "clones")[:7], counted])
-    return table(("data, victim", "recipe", *HEADER[:7], "recognizable"), rows)
+        rows.append([title, f"`{recipe}`", *figures(name, "clones")[:7], shown(pooled(name))])
+    return table(("data, victim", "recipe", *HEADER[:7], SHOWN), rows)
+
+
+def shown(found: Pooled) -> str:
+    """Writes how many of all attacks have which verdict that shows something."""
+    counts = [found.levels.get(each, 0) for each in (results.IDENTIFIED, results.NARROWED_DOWN)]
+    return f"{' / '.join(map(str, counts))} of {len(found.attacks)}"
 
 
 def goals() -> str:
@@ -228,7 +228,7 @@ def by_person(prefix: str) -> str:
             f"{line.median_rank[DLIB]:g}",
             f"{line.set_rank[DLIB]:g}",
             "" if line.p_value is None else formats.number(line.p_value),
-            LEVELS[line.level],
+            verdicts.LEVELS[line.level],
         ]
 
     header = (
@@ -262,7 +262,7 @@ def game(shown: Sequence[str]) -> str:
         for judge, readings in each.figures.items():
             for reading in shown:
                 title, figures = READINGS[reading], readings[reading]
-                low, high = figures.advantage.exact
+                low, high = figures.advantage.interval
                 rows.append(
                     [
                         photographs,
@@ -385,14 +385,14 @@ def audits() -> str:
                 f"{clones.median_rank:g}",
                 f"{clones.set_rank:g}",
                 number(clones.found, 2),
-                f"{found.levels.get(results.RECOGNIZABLE, 0)} of {judge.attacks}",
+                shown(found),
                 "" if p is None else formats.number(p, 4),
             ]
         )
     header = (
         *("data", "model", "gallery named right", "the attacker has", "clones of each"),
         *("dlib: rank-1", "of seeds", "of clones of others", "median rank", "sets: median rank"),
-        *("faces found", "recognizable", "p over all"),
+        *("faces found", SHOWN, "p over all"),
     )
     return table(header, rows)
 

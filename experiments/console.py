@@ -42,7 +42,7 @@ def run(main: Main | Mapping[str, Main]) -> None:
     Args:
       main: What to do once the flags are parsed, or such by the word that has to come before the
         flags. Exits with status 2 for a `UserError`, 1 for an error of the file system or a lost
-        process, and 130 if it is interrupted; `evaluate` with 3 if it finds what --fail_on names.
+        process, and 130 if it is interrupted; a release check with those of `release_check.CODES`.
     """
 
     def guarded(arguments: list[str]) -> None:

@@ -21,11 +21,12 @@ from experiments import (
     release_check,
 )
 from experiments.trained import Trained
-from mia_jax.evidence import agreement, evaluation, examination, significance, verdict
+from mia_jax.evidence import agreement, evaluation, examination, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.report import verdicts as written
 from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -49,7 +50,8 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
-    release_check.check_power(len(loaded.names), len(names), attack.restarts)
+    auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
+    release_check.check_power(len({*loaded.names} - {*auxiliary}), len(names), attack.restarts)
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges)
@@ -61,13 +63,9 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
             )
             for judge in judges
         }
-        verdicts = verdict.verdicts(judges, seen, judgements)
-        strangers = [judge for judge in judges if judge.stranger]
-        overall = significance.overall_p_value(
-            strangers, [seen[judge.name] for judge in strangers], roles.seed
-        )
+        verdicts, conclusion = verdict.verdicts(judges, seen, judgements, roles.seed, auxiliary)
     result = provenance.complete(
-        *(workdir, loaded, roles, attack, judgements, verdicts, overall),
+        *(workdir, loaded, roles, attack, judgements, verdicts, conclusion),
         agreement.agreements(seen),
     )
     logging.info("Drawing the figures")
@@ -160,8 +158,9 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
             found.chance.rank1,
             found.ceiling.rank1.value,
         )
-    for name, each in result.verdict.items():
-        logging.info("The verdict for %s: %s", name, each.level)
+    for name in result.verdict:
+        logging.info("The verdict for %s", written.person(result, name))
+    logging.info("%s", written.headline(result).title)
     logging.info("The report: %s", workdir.report)
 
 

@@ -151,9 +151,10 @@ def say(found: Games) -> None:
             leading = next(iter(readings.values()))
             logging.info(
                 "%s photographs, the judge %s: success with the person %.3f, without %.3f (nearest "
-                "class), advantage %.3f (95%% interval %.3f to %.3f), ideal world %.3f",
+                "class), advantage %.3f (95%% interval %.3f to %.3f, p %.3g), ideal world %.3f",
                 *(photographs, judge, leading.with_person.value, leading.nearest.value),
-                *(leading.advantage.value, *leading.advantage.exact, leading.ideal),
+                *(leading.advantage.value, *leading.advantage.interval),
+                *(leading.advantage.p_value, leading.ideal),
             )
 
 

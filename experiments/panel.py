@@ -103,7 +103,7 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
         made.insert(0, embedders.dlib_embedder(devices.cores()))
     if not made:
         logging.warning(
-            "No judge is a stranger to the target, so that nobody can be found recognizable: pip "
+            "No judge is independent of the target, so that every verdict is inconclusive: pip "
             'install "mia_jax[judge]", or name your own as --judge=module:function'
         )
     return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))

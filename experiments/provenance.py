@@ -16,6 +16,7 @@ from experiments import experiment
 from mia_jax.evidence.results import (
     Agreement,
     AttackFacts,
+    Conclusion,
     Cost,
     DatasetFacts,
     Evaluation,
@@ -161,7 +162,7 @@ def complete(
     attack: AttackFacts,
     judgements: Mapping[str, Judgement],
     verdicts: Mapping[str, Verdict],
-    overall_p_value: float | None,
+    conclusion: Conclusion,
     agreement: tuple[Agreement, ...],
 ) -> Evaluation:
     """Adds to the judgements what was attacked, at what cost, on which faces.
@@ -173,7 +174,7 @@ def complete(
       attack: How the clones were made.
       judgements: What each judge says, by name.
       verdicts: What it comes to, by attacked person.
-      overall_p_value: The same over all of them.
+      conclusion: The same over all of them.
       agreement: How the judges agree.
 
     Returns:
@@ -185,7 +186,7 @@ def complete(
     return Evaluation(
         judges=judgements,
         verdict=verdicts,
-        overall_p_value=overall_p_value,
+        conclusion=conclusion,
         agreement=agreement,
         people={
             name: PersonFacts(

@@ -73,7 +73,7 @@ def test_only_people_of_both_count():
     ],
 )
 def test_without_a_common_stranger_or_people_it_is_refused(other):
-    with pytest.raises(UserError, match="no stranger judged the same people of both"):
+    with pytest.raises(UserError, match="no independent judge saw the same people of both"):
         beside.compare(evaluation((0.2,)), other, "other")
 
 

@@ -1,5 +1,6 @@
 """Runs the binaries as a user does: as processes, on the real ORL faces made small."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from binaries import ROOT, SECONDS, Running, refuse, run, succeed
 from PIL import Image
 
+from mia_jax.evidence import verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.runtime import records
 
@@ -153,8 +155,8 @@ def test_each_binary_starts(binary):
         ("evaluate", ["--judges=arcface"], "--judges=arcface is no judge"),
         (
             "evaluate",
-            ["--judges=evaluators", "--fail_on=recognizable"],
-            "--fail_on=recognizable needs a judge that is a stranger",
+            ["--judges=evaluators", "--fail_on=identified"],
+            "--fail_on=identified needs a judge that shares nothing with the target",
         ),
     ],
 )
@@ -222,24 +224,24 @@ def test_a_checkpoint_that_does_not_fit_is_named(experiment, tmp_path):
 
 
 def test_a_release_check_ends_with_its_own_exit_code(experiment):
-    """The verdicts of the finished run, changed by hand; nothing is evaluated again."""
+    """The finished run with another conclusion, written by hand; nothing is evaluated again."""
     path = experiment / "evaluation.json"
     text = path.read_text()
     flags = (f"--workdir={experiment}", *TINY, *ATTACK, *FAST)
+    found = records.read(path, Evaluation)
+    quiet = {n: dataclasses.replace(e, level="not_shown") for n, e in found.verdict.items()}
+    leak = dataclasses.replace(
+        found, verdict=quiet, conclusion=verdict.conclude(quiet.values(), 0.0167, 0.0167, None)
+    )
     try:
-        for level, codes in (
-            ("named", (0, 0, 3)),
-            ("recognizable", (0, 3, 3)),
-            ("none", (0, 0, 0)),
-        ):
-            data = json.loads(text)
-            for each in data["verdict"].values():
-                each["level"] = level
-            path.write_text(json.dumps(data))
-            for fail_on, code in zip(("none", "recognizable", "named"), codes, strict=True):
-                result = run("reproduce", *flags, f"--fail_on={fail_on}")
-                assert result.returncode == code, result.stderr[-2000:]
-                assert ("reproduce: --fail_on=" in result.stderr) == (code == 3)
+        records.write(path, leak)
+        asked = "--fail_on=identified,leak,inconclusive"
+        for more, code in (((), 0), ((asked,), 4), (("--fail_on=identified,inconclusive",), 0)):
+            result = run("reproduce", *flags, *more)
+            assert result.returncode == code, result.stderr[-2000:]
+            words = "reproduce: The model leaks: over all 2 people at once"
+            assert (words in result.stderr) == (code == 4)
+            assert ("--fail_on=leak would end with exit code 4" in result.stderr) == (code == 0)
     finally:
         path.write_text(text)
 
@@ -317,7 +319,7 @@ def test_two_evaluators_with_photographs_of_their_own_and_the_best_recipe(tmp_pa
     stranger, *evaluators = result.judges.values()
     assert list(stranger.people) == list(result.people)
     assert all(list(judgement.people) == roles["targeted"] for judgement in evaluators)
-    assert result.overall_p_value is not None
+    assert result.conclusion.p_value is not None
     assert list(result.recognizers) == ["target", "first", "second"]
     assert len({facts.digest for facts in result.recognizers.values()}) == 3
     for judgement in evaluators:

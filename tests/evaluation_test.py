@@ -25,7 +25,7 @@ def seen(logits, place=0, found=None):
     together = logits.mean(axis=0)
     set_rank = int(statistics.ranks(together[None], place)[0])
     return Seen(
-        Appearance(score, 10 + ramp, ramp),
+        Appearance(score, statistics.ranks(logits, place) == 1, 10 + ramp, ramp),
         Opinion(
             *(statistics.ranks(logits, place), score, 5 + ramp, found, together, set_rank, logits)
         ),

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 from mia_jax.evidence import results
+from mia_jax.evidence.verdict import conclude
 from mia_jax.recognizer import RecognizerFacts, training
 
 RATES = ("rank1", "rank5", "rank10", "cmc_area", "mean_score", "mean_target_score")
@@ -109,14 +110,29 @@ def judgement(low=0.31, middle=0.62, high=0.93, **changes):
     return dataclasses.replace(found, **changes)
 
 
-def verdict(level="named", p_value=None, named_by=("evaluator",)):
-    """A person's verdict; without a p-value no stranger was asked."""
-    parts = (None, None) if p_value is None else (0.0041, 0.00017)
-    return results.Verdict(level, p_value, *parts, named_by)
+NOBODY_ASKED = "no independent judge was asked"
+LEAK = results.SmallestLeak(0.4, 0.71, 1.0)
+REACHED = results.OnTarget(0.95, 0.9, 0.987, 0.976)
 
 
-def recognizable(p_value=0.0123):
-    return verdict("recognizable", p_value)
+def verdict(
+    level="inconclusive",
+    p_value=None,
+    named_by=(),
+    reasons=None,
+    on_target=REACHED,
+    leak=LEAK,
+):
+    """A person's verdict; without a p-value no independent judge was asked."""
+    if reasons is None:
+        reasons = (NOBODY_ASKED,) if level == "inconclusive" else ()
+    parts = (None, None) if p_value is None else (p_value, 0.0041)
+    leak = None if p_value is None else leak
+    return results.Verdict(level, reasons, *parts, named_by, on_target, leak)
+
+
+def identified(p_value=0.0123):
+    return verdict("identified", p_value)
 
 
 def recognizer(role, classes, accuracy):
@@ -143,10 +159,17 @@ def evaluation(*judgements, **changes):
         for place, found in enumerate(judgements or [judgement()])
     }
     names = list(next(iter(judges.values())).people)
+    verdicts = changes.pop("verdict", {name: verdict(named_by=("evaluator",)) for name in names})
+    overall = changes.pop("overall", None)
     found = results.Evaluation(
         judges=judges,
-        verdict={name: verdict() for name in names},
-        overall_p_value=None,
+        verdict=verdicts,
+        conclusion=conclude(
+            verdicts.values(),
+            overall,
+            overall,
+            overall and dataclasses.replace(LEAK, set_rank1=0.23),
+        ),
         agreement=tuple(
             results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
             for first, second in itertools.combinations(judges, 2)

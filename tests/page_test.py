@@ -21,6 +21,12 @@ from mia_jax.runtime import records
 
 HOSTILE = '<script>alert("x")</script>'
 PNG = primitives.image_png(np.zeros((2, 2, 1)))
+NAMED = (
+    "not shown at this budget Named right by evaluator too, which shares something with the "
+    "target: that alone is no likeness."
+)
+LEAK = "set rank 1 first 71.0%"
+ON_TARGET = ("95.0% sure: 98.7%", "90.0% sure: 97.6%")
 SECONDS = {"train_target": 61.2, "train_evaluator": 12.34, "attack": 3790.0}
 
 
@@ -31,13 +37,13 @@ def render(evaluation, pictures=None):
 
 
 def several():
-    """Two judges who disagree, a stranger and a relative; one person is recognizable."""
+    """Two judges who disagree, a stranger and a relative; one person is identified."""
     strict = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(0.9))
     strict = dataclasses.replace(strict, mean=judged.rates(0.05, found=judged.measure(0.345)))
     verdicts = {
-        "s7": judged.verdict("none", 0.71, ()),
-        "s3": judged.verdict("named", 0.65),
-        "s12": judged.recognizable(0.0123),
+        "s7": judged.verdict("inconclusive", 0.71, reasons=("too dark",)),
+        "s3": judged.verdict("not_shown", 0.65, named_by=("evaluator",)),
+        "s12": judged.identified(0.0123),
     }
     return judged.evaluation(judged.judgement(), strict, verdict=verdicts)
 
@@ -149,7 +155,7 @@ def test_names_from_the_data_are_escaped(hostile):
         provenance=results.Provenance({hostile: hostile}, hostile, False, {hostile: hostile}),
         judges={hostile: found},
         people={hostile: results.PersonFacts(8, 1, 2)},
-        verdict={hostile: judged.verdict(named_by=(hostile,))},
+        verdict={hostile: judged.verdict(reasons=(hostile,), named_by=(hostile,))},
         agreement=(results.Agreement(hostile, hostile, 0, 0, 0, 1),),
         recognizers={hostile: judged.recognizer(hostile, 3, 0.5)},
     )
@@ -264,9 +270,9 @@ def test_judges_stand_side_by_side():
         ["evaluator", "clones", "60.0% 55.0–65.0%", "20.0% 15.0–25.0%"],
         ["evaluator 1", "real photographs", "95.0% 90.0–100.0%", "94.0% 89.0–99.0%"],
         ["evaluator", "evaluator 1", "40.0%", "30.0%", "20.0%", "10.0%"],
-        ["s12", "recognizable to strangers", "0.012", "1 of 14", "3 of 14", "93.0% 88.0–98.0%"],
-        ["s3", "names the right class, shows nothing to strangers", "0.650", "1 of 14", "3 of 14"],
-        ["s7", "no evidence at this budget", "0.710", "3 of 14", "3 of 14", "31.0% 26.0–36.0%"],
+        ["s12", "identified", "0.012", *ON_TARGET, LEAK, "1 of 14", "3 of 14", "93.0% 88.0–98.0%"],
+        ["s3", NAMED, "0.650", *ON_TARGET, LEAK, "1 of 14", "3 of 14"],
+        ["s7", "inconclusive Too dark.", "0.710", *ON_TARGET, LEAK, "3 of 14", "3 of 14"],
     ],
 )
 def test_the_evidence_stands_in_tables(row):
@@ -274,12 +280,20 @@ def test_the_evidence_stands_in_tables(row):
     assert row in [each[: len(row)] for each in rows]
 
 
-def test_the_headline_counts_who_is_recognizable_to_strangers_only():
-    text = "".join(Page(render(several())).text)
-    assert "1 of 3 people is recognizable to strangers" in text
+def test_the_headline_and_the_badges_are_the_verdicts():
+    page = Page(render(several()))
+    assert "1 of 3 people is identified" in "".join(page.text)
+    classes = [attributes.get("class") for _, attributes in page.tags]
+    assert classes.count("verdict identified") == 1
+    for level in ("identified", "not_shown", "inconclusive"):
+        assert classes.count(f"badge {level}") == 2  # In the table, and above the clones.
+    tiles = [
+        page.text[i + 1 :] for i, text in enumerate(page.text) if "people are identified" in text
+    ]
+    assert "".join(tiles[0][:2]).split()[:3] == ["1", "of", "3"]
     alone = "".join(Page(render(judged.evaluation())).text)
-    assert "No stranger was asked" in alone
-    assert "names the right class; no stranger was asked" in alone
+    assert "Inconclusive: no independent judge was asked" in alone
+    assert "people are identified by independent judges–" in alone
 
 
 def test_one_person_alone_has_no_row_of_others():

@@ -5,6 +5,8 @@ noise in other directions. The stranger sees the face only. The relative sees it
 one direction for each person, orthogonal to all faces, by which it is fooled, as the target is.
 """
 
+import functools
+
 import numpy as np
 
 from mia_jax.evidence import agreement, evaluation, examination, sets, verdict, verification
@@ -59,9 +61,19 @@ def relative():
     return Judge("relative", (*ATTACKED, "mean"), features, match, frozenset({PHOTOGRAPHS}))
 
 
-def judged(clones, judges):
-    """Runs the whole evidence on each person's clones; returns verdicts and judgements."""
-    names, target = list(clones), relative()
+def convinced(batch, place):
+    """Logits of a target that takes every image for the person."""
+    return np.tile(9.0 * (np.arange(len(ATTACKED)) == place), (len(batch), 1))
+
+
+def judged(clones, judges, target=None, **options):
+    """Runs the whole evidence on each person's clones.
+
+    The target is the relative, or logits by images and class. Returns verdicts, the conclusion,
+    judgements, adversariality and agreements.
+    """
+    names, known_to = list(clones), relative()
+    target = target or (lambda batch, place: known_to.match(known_to.features(batch)))
     seen = {judge.name: {} for judge in judges}
     known = [(each, photographs(each)) for each in NAMES]
     galleries = {judge.name: sets.gallery(judge, known) for judge in judges}
@@ -77,7 +89,7 @@ def judged(clones, judges):
             test=photographs(name, seed=1, count=3),
         )
         robust = np.zeros(RESTARTS)
-        logits = lambda batch: target.match(target.features(batch))  # noqa: E731
+        logits = functools.partial(target, place=place)
         found = examination.examine(name, shown, logits, place, judges, robust, galleries)
         for judge, what in found.items():
             seen[judge][name] = what
@@ -88,7 +100,7 @@ def judged(clones, judges):
         for judge in judges
     }
     return (
-        verdict.verdicts(judges, seen, judgements),
+        *verdict.verdicts(judges, seen, judgements, 0, **options),
         judgements,
         agreement.adversariality(judges, seen, impostors),
         agreement.agreements(seen),

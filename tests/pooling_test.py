@@ -27,7 +27,7 @@ def test_every_attack_counts_the_same():
     assert judge.images["clones"].set_tenth.value == pytest.approx(2 / 6)  # Two of 14, not three.
     assert judge.images["photographs"].rank1.value == pytest.approx(0.957)
     assert judge.accepted["clones"] == pytest.approx(0.41)
-    assert pooled.levels == {"named": 6}
+    assert pooled.levels == {"inconclusive": 6}
     line = pooled.attacks[-1]
     assert (line.run, line.person, line.rank1) == ("b", "s12", {"evaluator": 0.8})
 

@@ -13,95 +13,71 @@ def summary(*rates, **changes):
     return sentences.summary(judged.evaluation(judged.judgement(*rates, **changes)))
 
 
-def by_a_stranger(*levels, ceiling=0.9, classes=40):
-    """An evaluation with a stranger, and the verdicts of these levels."""
-    stranger = judged.judgement(
-        0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(ceiling), classes=classes
-    )
-    verdicts = {
-        name: judged.verdict(level, 0.01 if level == "recognizable" else 0.6)
+def by_a_stranger(*levels, overall=None, ceiling=0.9, **verdicts):
+    """An evaluation with an independent judge, and the verdicts of these levels."""
+    stranger = judged.judgement(0.02, 0.05, 0.08, shares=(), ceiling=judged.rates(ceiling))
+    found = {
+        name: judged.verdict(level, 0.01 if level == "identified" else 0.6, **verdicts)
         for name, level in zip(("s7", "s3", "s12"), levels, strict=True)
     }
-    return judged.evaluation(judged.judgement(), stranger, verdict=verdicts)
+    return judged.evaluation(judged.judgement(), stranger, verdict=found, overall=overall)
 
 
-@pytest.mark.parametrize(
-    ("levels", "headline", "result"),
-    [
-        (
-            ("recognizable",) * 3,
-            "All 3 people are recognizable to strangers",
-            "clones of all 3 people by which a judge that shares nothing with the target, "
-            "evaluator 1, finds the right person",
-        ),
-        (
-            ("recognizable", "named", "recognizable"),
-            "2 of 3 people are recognizable to strangers",
-            "clones of 2 of 3 people",
-        ),
-        (
-            ("named", "named", "recognizable"),
-            "1 of 3 people is recognizable to strangers",
-            "number of people): s12.",
-        ),
-        (
-            ("named", "none", "named"),
-            "None of the 3 people attacked is shown to be recognizable to strangers",
-            "made no clones by which a judge that shares nothing with the target, evaluator 1,",
-        ),
-    ],
-)
-def test_the_result_counts_who_is_recognizable_to_strangers(levels, headline, result):
-    evaluation = by_a_stranger(*levels)
-    assert sentences.headline(evaluation).title == headline
-    assert result in sentences.summary(evaluation)[0]
+def test_the_result_names_who_leaks_to_whom():
+    said = sentences.summary(by_a_stranger("identified", "narrowed_down", "not_shown"))[0]
+    assert (
+        "A judge that shares nothing with the target, evaluator 1, looked for each person" in said
+    )
+    assert "Identified, ranked first among everybody by all clones together: s7." in said
+    assert "Narrowed down, nearer than chance and all controls explain, but not first: s3." in said
+    assert "s12" not in said and "safe" not in said
 
 
-def test_no_recognizable_person_is_no_proof_of_safety():
-    said = sentences.summary(by_a_stranger("named", "none", "named"))[0]
-    assert "does not prove the model safe" in said
-    assert "safe" not in sentences.summary(by_a_stranger("named", "none", "recognizable"))[0]
+def test_nothing_shown_is_no_proof_of_safety():
+    said = sentences.summary(by_a_stranger(*["not_shown"] * 3))[0]
+    assert "shows no leak" in said and "does not prove the model safe" in said
+    assert (
+        "finds a leak of any one person that brings the set to the median rank 1 (first in 71%"
+        in said
+    )
+    assert "of all people at once" not in said
+    said = sentences.summary(by_a_stranger(*["not_shown"] * 3, overall=0.3))[0]
+    assert (
+        "finds a leak of all people at once that brings the set to the median rank 1 (first" in said
+    )
+    for other in ("identified", "narrowed_down", "inconclusive"):
+        said = sentences.summary(by_a_stranger("not_shown", "not_shown", other))[0]
+        assert "safe" not in said and "no leak" not in said
 
 
 def test_what_only_all_people_together_show_is_not_called_no_leak():
-    evaluation = dataclasses.replace(by_a_stranger("named", "none", "named"), overall_p_value=0.002)
-    level, title = sentences.headline(evaluation)
-    assert level == "some"
-    assert title == "None of the 3 people is recognizable alone, but together they leak"
-    said = sentences.summary(evaluation)
-    assert "no leak" not in said[0] and "over all people at once" in said[0]
-    assert any("belong together to strangers (p = 0.0020" in sentence for sentence in said)
-    chance = dataclasses.replace(evaluation, overall_p_value=0.4)
-    assert "shows no leak" in sentences.summary(chance)[0]
-    assert any("are not shown to belong together" in each for each in sentences.summary(chance))
+    said = sentences.summary(by_a_stranger(*["not_shown"] * 3, overall=0.002))
+    assert "Over all 3 people at once clones and people belong together (p = 0.0020)" in said[0]
+    assert "too little to show for one person" in said[0] and "no leak" not in said[0]
+    said = sentences.summary(by_a_stranger("identified", *["not_shown"] * 2, overall=0.002))[0]
+    assert "belong together" not in said
+    said = sentences.summary(by_a_stranger(*["not_shown"] * 3, overall=0.4))
+    assert any("are not shown to belong together (p = 0.4000" in each for each in said)
 
 
-def test_too_few_people_to_tell_is_not_called_no_leak():
-    evaluation = by_a_stranger("named", "none", "named", classes=14)
-    assert (
-        sentences.headline(evaluation).title == "Inconclusive: too few people or restarts to tell"
-    )
-    said = sentences.summary(evaluation)[0]
-    assert "21 people and 7 restarts are enough" in said
-    assert "safe" not in said
+def test_of_whom_nothing_can_be_said_is_said_with_the_reason():
+    said = sentences.summary(by_a_stranger(*["inconclusive"] * 3, reasons=("too dark: a lamp",)))[0]
+    assert said.endswith("Inconclusive: too dark.")
 
 
 def test_what_only_relatives_name_is_said_to_be_no_likeness():
-    said = sentences.summary(by_a_stranger("named", "none", "named"))[1]
-    assert said.startswith("For 2 of 3 people (s12 and s7) the clones are named right by evaluator")
-    assert "to strangers they are not shown to be more than the controls: that shows what" in said
-    said = sentences.summary(by_a_stranger("recognizable", "none", "recognizable"))
-    assert "fools such models" not in " ".join(said)
+    evaluation = by_a_stranger(*["not_shown"] * 3, named_by=("evaluator",))
+    said = sentences.summary(evaluation)[1]
+    assert said.startswith("For all 3 people (s12, s3 and s7) the clones are named right by eval")
+    assert "it shows what fools such models, not what the person looks like" in said
+    evaluation = by_a_stranger(*["identified"] * 3, named_by=("evaluator",))
+    assert "fools such models" not in " ".join(sentences.summary(evaluation))
 
 
-def test_without_a_stranger_nothing_is_claimed():
-    evaluation = judged.evaluation()
-    assert sentences.headline(evaluation).level == "unknown"
-    assert "No stranger was asked" in sentences.headline(evaluation).title
-    assert 'pip install "mia_jax[judge]"' in sentences.summary(evaluation)[0]
-    assert "strangers see" not in " ".join(sentences.summary(evaluation))
-    assert sentences.level_in_words(judged.verdict()).endswith("no stranger was asked")
-    assert "shows nothing to strangers" in sentences.level_in_words(judged.verdict("named", 0.4))
+def test_without_an_independent_judge_nothing_is_claimed():
+    said = sentences.summary(judged.evaluation())
+    assert "is not answered here" in said[0] and 'pip install "mia_jax[judge]"' in said[0]
+    assert "belong together" not in " ".join(said)
 
 
 def test_summary_of_a_high_rate():
@@ -171,15 +147,7 @@ def test_what_a_judge_shares_is_said_in_words(shares, said):
     assert sentences.sharing("r", judged.judgement(shares=shares)) == said
 
 
-def test_nobody_is_called_independent():
-    for shares in ((), tuple(sorted(judges.SHARES))):
-        assert "independent" not in " ".join(summary(shares=shares))
-
-
-def test_a_weak_stranger_does_not_clear_the_model():
-    evaluation = by_a_stranger("named", "none", "named", ceiling=0.4)
-    assert sentences.headline(evaluation).title.startswith("Inconclusive")
-    assert "does not prove" not in sentences.summary(evaluation)[0]
+def test_a_weak_judge_may_hide_a_leak():
     found = judged.judgement(0.02, 0.05, 0.08, ceiling=judged.rates(0.4))
     assert "may hide a leak" in " ".join(sentences.summary(judged.evaluation(found)))
 
@@ -204,14 +172,10 @@ def test_summary_of_one_person():
         shares=(),
         classes=40,
     )
-    for level, title in (
-        ("recognizable", "The one person attacked is recognizable to strangers"),
-        ("none", "The person attacked is not shown to be recognizable to strangers"),
-    ):
-        evaluation = judged.evaluation(found, verdict={"s12": judged.verdict(level, 0.01, ())})
+    for level in ("identified", "not_shown"):
+        evaluation = judged.evaluation(found, verdict={"s12": judged.verdict(level, 0.01)})
         text = " ".join(sentences.summary(evaluation))
         assert "least exposed" not in text and "aimed at somebody else" not in text
-        assert sentences.headline(evaluation).title == title
 
 
 def test_each_further_judge_has_a_sentence_with_all_that_it_compares_with():

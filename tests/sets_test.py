@@ -14,7 +14,7 @@ MEASURES = [field.name for field in dataclasses.fields(sets.SetMeasures)]
 
 
 def judged(clones):
-    _, judgements, *_ = planted.judged(clones, (planted.stranger(), planted.relative()))
+    _, _, judgements, *_ = planted.judged(clones, (planted.stranger(), planted.relative()))
     return judgements
 
 

@@ -1,18 +1,22 @@
 """How much more often something succeeds in one world than in the other, and how sure that is.
 
 A play is a person and a seed of training; in each play there is success or not in the world with
-the person, and in the world without. In the story these are the statistics of `game`.
+the person, and in the world without. Both see the same person, and so they are compared play by
+play; whoever plays with several seeds is one person still. In the story these are the statistics
+of `game`.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
 
-from mia_jax.evidence import statistics
 from mia_jax.evidence.results import Interval
 from mia_jax.evidence.statistics import CONFIDENCE
+
+_TAIL = (1 - CONFIDENCE) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,58 +25,65 @@ class Advantage:
 
     Attributes:
       value: The difference, in [-1, 1].
-      exact: A conservative 95% interval, `exact_interval`.
-      clustered: A 95% interval over people and seeds, `statistics.crossed_interval`; None where all
-        plays differ alike.
+      interval: Its 95% interval over people; 0 is outside if and only if `p_value` is at most 5%.
       only_with: In how many plays there is success with the person only.
       only_without: In how many without the person only.
-      p_value: Of the one-sided sign test, `sign_test`.
+      p_value: Of the two-sided sign test over people.
     """
 
     value: float
-    exact: Interval
-    clustered: Interval | None
+    interval: Interval
     only_with: int
     only_without: int
     p_value: float
 
 
 def advantage(
-    with_person: Sequence[bool],
-    without: Sequence[bool],
-    people: Sequence[str],
-    seeds: Sequence[int],
+    with_person: Sequence[bool], without: Sequence[bool], people: Sequence[str]
 ) -> Advantage:
     """Compares the two worlds of each play.
+
+    Under the null hypothesis a person's worlds could change their names, in all plays of this
+    person at once: the sum of the differences over all plays has the distribution of sums whose
+    parts change signs by fair coins, one for each person. Where everybody plays once, that is
+    McNemar's test, exact.
+
+    The interval has two parts. Coins that are not fair, of all probabilities that the sum does not
+    refute, bound which way the worlds differ; Clopper and Pearson's interval bounds how often they
+    differ. The difference is the product of both.
 
     Args:
       with_person: `[plays]`: success in the world with the person.
       without: `[plays]`: success in the world without.
       people: `[plays]`: whom each is about.
-      seeds: `[plays]`: the seed of its trainings.
 
     Returns:
       The advantage.
+
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions
+      or percentages", 1947; R. A. Fisher, "The design of experiments", 1935, section 21.
     """
     inside, outside = np.asarray(with_person, bool), np.asarray(without, bool)
-    only_with, only_without = int(np.sum(inside & ~outside)), int(np.sum(~inside & outside))
+    numbers = np.unique(np.asarray(people), return_inverse=True)[1]
+    sums = np.bincount(numbers, weights=inside.astype(int) - outside).round().astype(int)
+    sizes, total, plays = np.abs(sums[sums != 0]), int(sums.sum()), len(inside)
+    seldom, often = clopper_pearson(sizes.sum() * len(sums) / plays, len(sums))
+    low, high = (2 * end - 1 for end in _coins(sizes, total))
     return Advantage(
-        value=(only_with - only_without) / len(inside),
-        exact=exact_interval(int(inside.sum()), int(outside.sum()), len(inside)),
-        clustered=statistics.crossed_interval(inside.astype(float) - outside, (people, seeds), 0),
-        only_with=only_with,
-        only_without=only_without,
-        p_value=sign_test(only_with, only_without),
+        value=total / plays,
+        interval=(low * (seldom if low > 0 else often), high * (often if high > 0 else seldom)),
+        only_with=int(np.sum(inside & ~outside)),
+        only_without=int(np.sum(~inside & outside)),
+        p_value=min(1.0, 2 * min(_at_least(sizes, each, 0.5) for each in (total, -total))),
     )
 
 
-def clopper_pearson(hits: int, count: int, confidence: float = CONFIDENCE) -> Interval:
-    """Computes the exact interval of a rate.
+def clopper_pearson(hits: float, count: int) -> Interval:
+    """Computes the exact 95% interval of a rate.
 
     Args:
-      hits: How often there was success.
+      hits: How often there was success; of people with several plays a fraction each.
       count: Of how many, 1 or more.
-      confidence: Of the interval.
 
     Returns:
       Its ends, in [0, 1].
@@ -80,40 +91,29 @@ def clopper_pearson(hits: int, count: int, confidence: float = CONFIDENCE) -> In
     Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated
       in the case of the binomial", 1934.
     """
-    interval = scipy.stats.binomtest(hits, count).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    missed = max(count - hits, 0.0)
+    low = scipy.stats.beta.ppf(_TAIL, hits, missed + 1) if hits > 0 else 0.0
+    high = scipy.stats.beta.isf(_TAIL, hits + 1, missed) if missed > 0 else 1.0
+    return float(low), float(high)
 
 
-def exact_interval(hits_with: int, hits_without: int, plays: int) -> Interval:
-    """Bounds the difference of two rates, whatever they have to do with each other.
+def _coins(sizes: np.ndarray, total: int) -> Interval:
+    """Returns the least and the most that coins may favor the person and give such a sum."""
 
-    Two Clopper-Pearson intervals at half the error each: both hold at once with the confidence of
-    the whole (Bonferroni), and then so does the difference of their ends. The plays count as
-    independent; how little they are is what `statistics.crossed_interval` is for.
+    def end(total: int) -> float:
+        if total == -sizes.sum():
+            return 0.0  # Every coin gives as much or more.
+        excess = lambda coin: _at_least(sizes, total, coin) - _TAIL  # noqa: E731
+        return float(scipy.optimize.brentq(excess, 0, 1, xtol=1e-12))
 
-    Args:
-      hits_with: Successes in the world with the person.
-      hits_without: Successes in the other.
-      plays: Of how many in each, 1 or more.
-
-    Returns:
-      The ends, in [-1, 1].
-    """
-    half = 1 - (1 - CONFIDENCE) / 2
-    low, high = clopper_pearson(hits_with, plays, half)
-    other_low, other_high = clopper_pearson(hits_without, plays, half)
-    return low - other_high, high - other_low
+    return end(total), 1 - end(-total)
 
 
-def sign_test(only_with: int, only_without: int) -> float:
-    """Tests whether success is more frequent with the person: McNemar's test, exact, one-sided.
-
-    Args:
-      only_with: Plays with success in the world with the person only.
-      only_without: Plays with success in the other only.
-
-    Returns:
-      The chance of as many of the former or more, if each of both kinds were a fair coin.
-    """
-    different = only_with + only_without
-    return float(scipy.stats.binom.sf(only_with - 1, different, 0.5)) if different else 1.0
+def _at_least(sizes: np.ndarray, total: int, coin: float) -> float:
+    """Returns the chance that the sum of the sizes, each with a sign by a coin, is as large."""
+    chances = np.ones(1)  # Of each sum, two apart, from the least.
+    for size in sizes:
+        step = np.zeros(size + 1)
+        step[[0, -1]] = 1 - coin, coin
+        chances = np.convolve(chances, step)
+    return float(min(1.0, chances[(total + int(sizes.sum())) // 2 :].sum()))

@@ -60,7 +60,7 @@ def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> B
       seed: Of the interval's resampling.
 
     Returns:
-      What strangers say.
+      What independent judges say.
 
     Raises:
       UserError: If there is no such judge, or nobody whom it judged in both.
@@ -87,8 +87,8 @@ def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> B
         )
     if not found:
         raise UserError(
-            "no stranger judged the same people of both models, among as many others: audit both "
-            "with the same photographs and the same judge"
+            "no independent judge saw the same people of both models, among as many others: audit "
+            "both with the same photographs and the same judge"
         )
     return Beside(other, found)
 

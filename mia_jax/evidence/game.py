@@ -80,7 +80,8 @@ class GameFigures:
     """What the plays of one game come to, by one judge and one reading.
 
     Attributes:
-      with_person: Rate of success in the world with the person; rates have exact 95% intervals.
+      with_person: Rate of success in the world with the person; rates have exact 95% intervals
+        over people.
       nearest: In the world without, of the class nearest to the person.
       stand_in: In the world without, of the stand-in's class.
       advantage: With the person against the nearest class without.
@@ -277,11 +278,11 @@ def figures(
         }
         inside = hits["with_person"]
         ideal_rate = float(np.mean([ideals[str(seed)].rates[judge][name] for seed in seeds]))
-        rates = {world: _rate(hit) for world, hit in hits.items()}
+        rates = {world: _rate(hit, len({*people})) for world, hit in hits.items()}
         return GameFigures(
             **rates,
-            advantage=advantage.advantage(inside, hits["nearest"], people, seeds),
-            over_stand_in=advantage.advantage(inside, hits["stand_in"], people, seeds),
+            advantage=advantage.advantage(inside, hits["nearest"], people),
+            over_stand_in=advantage.advantage(inside, hits["stand_in"], people),
             ideal=ideal_rate,
             gain=_less(rates["with_person"], ideal_rate),
         )
@@ -289,9 +290,10 @@ def figures(
     return {judge: {name: of(judge, name) for name in READINGS} for judge in judges}
 
 
-def _rate(hits: Sequence[bool]) -> Measure:
-    """Returns a rate with its exact interval."""
-    return Measure(sum(hits) / len(hits), advantage.clopper_pearson(sum(hits), len(hits)))
+def _rate(hits: Sequence[bool], people: int) -> Measure:
+    """Returns a rate with its exact interval, of as many people as play."""
+    rate = sum(hits) / len(hits)
+    return Measure(rate, advantage.clopper_pearson(rate * people, people))
 
 
 def _less(rate: Measure, fixed: float) -> Measure:

@@ -167,7 +167,7 @@ def pool(evaluations: Mapping[str, Evaluation], seed: int = 0) -> Pooled:
     return Pooled(
         runs={
             run: Run(
-                overall_p_value=found.overall_p_value,
+                overall_p_value=found.conclusion.p_value,
                 recognizers=found.recognizers,
                 attack=found.attack,
                 dataset=found.dataset,

@@ -336,7 +336,42 @@ class Agreement:
     neither: float
 
 
-RECOGNIZABLE, NAMED, NO_EVIDENCE = "recognizable", "named", "none"
+IDENTIFIED, NARROWED_DOWN, NOT_SHOWN = "identified", "narrowed_down", "not_shown"
+INCONCLUSIVE, LEAK = "inconclusive", "leak"
+
+
+@dataclasses.dataclass(frozen=True)
+class OnTarget:
+    """Whether an attack reached its own goal: what the target makes of clones and photographs.
+
+    Attributes:
+      clones_first: Fraction of a person's clones for which the target puts the person first; equal
+        scores count against the person.
+      photographs_first: The same of the person's test photographs, in an audit the gallery's.
+      clones_confidence: The target's mean confidence that a clone is the person, in [0, 1].
+      photographs_confidence: The same of the photographs.
+    """
+
+    clones_first: float
+    photographs_first: float
+    clones_confidence: float
+    photographs_confidence: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallestLeak:
+    """The smallest leak that a run would have shown in four of five cases.
+
+    Attributes:
+      fraction: How far the clones would have to come from where they are without a leak to the
+        person's own photographs, in (0, 1], in the features of the independent judges.
+      set_rank1: How often the judges would put the person first for such clones taken together.
+      set_rank: The person's median rank for them.
+    """
+
+    fraction: float
+    set_rank1: float
+    set_rank: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,24 +379,54 @@ class Verdict:
     """What the evidence comes to for one person.
 
     Attributes:
-      level: "recognizable": judges that share nothing with the target rank the person better for
-        these clones than chance and all controls explain; "named": only judges that share something
-        with the target do, and strangers see nothing; "none": no evidence at this budget.
-      p_value: Of the strangers' word, corrected for the number of people by Holm's method; None if
-        no stranger was asked.
+      level: "identified": to independent judges, those that share nothing with the target, the
+        clones taken together are more like the person than all nulls explain, and each of these
+        judges ranks the person first; "narrowed_down": the former alone; "not_shown": nothing was
+        shown at this budget; "inconclusive": nothing was shown, and nothing can be said.
+      reasons: Why nothing can be said, where nothing was shown; a clause each.
+      p_value: Of the independent judges' word, corrected for all tests of the run; None if none was
+        asked.
       set_p_value: Before that, of the clones taken together: how often sets of clones come as near
         to somebody at whom they were not aimed.
-      clones_p_value: Of the clones one by one, against seeds and clones aimed at others: the larger
-        of the two.
       named_by: The judges that share something with the target and name the person clearly more
-        often than chance and the controls.
+        often than chance and the controls: what fools the target fools them.
+      on_target: What the target makes of the clones.
+      smallest_leak: What this run would have shown of the person; None where no leak would have
+        been, however large, and without an independent judge.
     """
 
     level: str
+    reasons: tuple[str, ...]
     p_value: float | None
     set_p_value: float | None
-    clones_p_value: float | None
     named_by: tuple[str, ...]
+    on_target: OnTarget
+    smallest_leak: SmallestLeak | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """What the evidence comes to over all attacked people.
+
+    Attributes:
+      level: The gravest of the findings; "not_shown" without any.
+      findings: All that hold, the gravest first: "identified": somebody is; "leak": somebody is at
+        least narrowed down, or clones and people belong together over all people at once;
+        "inconclusive": of somebody nothing can be said.
+      together: Whether clones and people belong together over all people at once.
+      p_value: Of the test over all people at once, corrected as the people's are; None if no
+        independent judge was asked, or one person is attacked.
+      test_p_value: The same before that.
+      smallest_leak: The smallest leak of everybody that the test over all people would have shown;
+        None where there is none.
+    """
+
+    level: str
+    findings: tuple[str, ...]
+    together: bool
+    p_value: float | None
+    test_p_value: float | None
+    smallest_leak: SmallestLeak | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -463,8 +528,7 @@ class Evaluation:
     Attributes:
       judges: What each judge says, by name; the first leads the report.
       verdict: What it comes to for each attacked person, by name.
-      overall_p_value: Of the strangers' word over all people at once; None if no stranger was
-        asked, or one person is attacked.
+      conclusion: What it comes to over all of them.
       agreement: Every two judges, side by side.
       people: What is known of each attacked person without a judge, by name.
       recognizers: The recognizers by role, "target" first.
@@ -476,7 +540,7 @@ class Evaluation:
 
     judges: Mapping[str, Judgement]
     verdict: Mapping[str, Verdict]
-    overall_p_value: float | None
+    conclusion: Conclusion
     agreement: tuple[Agreement, ...]
     people: Mapping[str, PersonFacts]
     recognizers: Mapping[str, RecognizerFacts]

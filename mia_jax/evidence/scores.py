@@ -25,11 +25,13 @@ class Appearance(NamedTuple):
 
     Attributes:
       target_score: The target's confidence that this is the person, in [0, 1].
+      target_first: Whether the target puts the person first; equal scores count against that.
       psnr: To the person's training photograph of least squared difference, in dB.
       ssim: To the same photograph, in [-1, 1].
     """
 
     target_score: np.ndarray
+    target_first: np.ndarray
     psnr: np.ndarray
     ssim: np.ndarray
 
@@ -72,10 +74,11 @@ def appearance(
     Returns:
       What there is to see.
     """
-    confidence = np.zeros(len(images))
+    confidence, first = np.zeros(len(images)), np.zeros(len(images), bool)
     for part, logits in _in_batches(target, images):
         confidence[part] = statistics.confidences(logits)[:, target_class]
-    return Appearance(confidence, *likeness(images, photographs))
+        first[part] = statistics.ranks(logits, target_class) == 1
+    return Appearance(confidence, first, *likeness(images, photographs))
 
 
 def features(judge: Judge, images: np.ndarray) -> np.ndarray:

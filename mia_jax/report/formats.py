@@ -102,6 +102,11 @@ def share(part: int, whole: int) -> str:
     return f"{part or 'none'} of {whole} people"
 
 
+def full_sentence(clause: str) -> str:
+    """Write a clause as a sentence."""
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
 def photographs(number: int) -> str:
     """Write "1 training photograph" or "8 training photographs"."""
     return f"{count(number)} training photograph{'' if number == 1 else 's'}"

@@ -1,7 +1,7 @@
 """The leakage game in plain language: what was played, and what came out."""
 
 from mia_jax.evidence.game import READINGS, Game, GameFigures, Games
-from mia_jax.report.formats import count, listed, points, points_interval, rough
+from mia_jax.report.formats import count, listed, number, points, points_interval, rough
 from mia_jax.report.sentences import attackers_faces
 
 READINGS_IN_WORDS = {
@@ -65,17 +65,19 @@ def _success(games: Games) -> str:
 
 def _result(photographs: str, judge: str, game: Game, found: GameFigures) -> str:
     """Say what one judge saw in one game."""
-    low, high = found.advantage.exact
+    low, high = found.advantage.interval
     meaning = "which chance among so few plays may explain"
     if low > 0:
         meaning = "so that it shows whether the person was in the training data"
     elif high < 0:
         meaning = "so that the person is better hit by a model that never met the person"
+    interval, p_value = points_interval((low, high)), number(found.advantage.p_value)
+    p_value = p_value if p_value.startswith("<") else f"= {p_value}"
     return (
         f"With {amount(photographs)} of each person, {judge} finds the person in "
         f"{rough(found.with_person.value)} of the plays where the person trained, and in "
         f"{rough(found.nearest.value)} where the nearest class had to do: an advantage of "
-        f"{points(found.advantage.value)} points (95% interval "
-        f"{points_interval(found.advantage.exact)}), {meaning}. A fixed image from auxiliary data, "
+        f"{points(found.advantage.value)} points (95% interval over people {interval}; p "
+        f"{p_value}), {meaning}. A fixed image from auxiliary data, "
         f"chosen in hindsight, reaches {rough(found.ideal)}."
     )

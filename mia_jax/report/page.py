@@ -25,7 +25,7 @@ from mia_jax.evidence.results import (
 from mia_jax.evidence.study import Study
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.evidence.verdict import stands_out
-from mia_jax.report import formats, game, sentences
+from mia_jax.report import formats, game, sentences, verdicts
 from mia_jax.report import study as observed
 from mia_jax.report import unlocking as unlocked
 
@@ -46,7 +46,8 @@ class _Person(NamedTuple):
         stands_out: Whether the judge names the clones right more often than chance and the controls
             explain.
         verdict: What all judges' words come to.
-        level: The same in words.
+        level: Its level in words.
+        remarks: What explains it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class _Person(NamedTuple):
     stands_out: bool
     verdict: Verdict
     level: str
+    remarks: list[str]
 
 
 class _Judge(NamedTuple):
@@ -146,8 +148,10 @@ def render(
         seconds=seconds,
         pictures={name: data_uri(data) for name, data in pictures.items()},
         summary=sentences.summary(evaluation, study),
-        headline=sentences.headline(evaluation),
-        recognizable=sentences.people_at(evaluation, results.RECOGNIZABLE),
+        headline=verdicts.headline(evaluation),
+        asked=verdicts.independent(evaluation),
+        identified=verdicts.people_at(evaluation, results.IDENTIFIED),
+        narrowed_down=verdicts.people_at(evaluation, results.NARROWED_DOWN),
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
         dash=formats.DASH,
         games=games,
@@ -219,7 +223,8 @@ def _judges(evaluation: Evaluation) -> list[_Judge]:
             figures=figures,
             stands_out=stands_out(figures, judgement.chance.rank1),
             verdict=evaluation.verdict[name],
-            level=sentences.level_in_words(evaluation.verdict[name]),
+            level=verdicts.LEVELS[evaluation.verdict[name].level],
+            remarks=verdicts.remarks(evaluation, name),
         )
 
     return [
@@ -227,7 +232,7 @@ def _judges(evaluation: Evaluation) -> list[_Judge]:
             name=name,
             picture=f"cmc_{place}",
             judgement=judgement,
-            people=[person(each, judgement) for each in sentences.by_exposure(judgement)],
+            people=[person(each, judgement) for each in verdicts.by_exposure(judgement)],
         )
         for place, (name, judgement) in enumerate(evaluation.judges.items())
     ]

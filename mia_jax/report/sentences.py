@@ -1,44 +1,38 @@
 """The report in plain language: what the evaluation shows, and what it does not.
 
-The result counts the people who are recognizable to strangers, judges that share nothing with the
-target, and nobody else. The first judge of an evaluation leads the figures; every claim stands
+The result counts whom independent judges, which share nothing with the target, find in the clones,
+and nobody else. The first judge of an evaluation leads the figures; every claim stands
 beside chance, the controls and the ceiling of real photographs, and says what the judge has in
 common with the target.
 """
 
-from typing import NamedTuple
-
-from mia_jax.evidence import judges, results, significance, verdict
+from mia_jax.evidence import judges, results
 from mia_jax.evidence.results import AttackFacts, DatasetFacts, Evaluation, Judgement, Rates
 from mia_jax.evidence.study import Study
-from mia_jax.evidence.verdict import stands_out
+from mia_jax.evidence.verdict import stands_out, weak
 from mia_jax.report import study as observed
-from mia_jax.report.formats import count, interval, listed, number, photographs, rough, share
+from mia_jax.report import verdicts
+from mia_jax.report.formats import (
+    count,
+    full_sentence,
+    interval,
+    listed,
+    number,
+    photographs,
+    rough,
+    share,
+)
 
-# Below this share of real photographs named right, a judge cannot clear a model of leaking.
-_WEAK_JUDGE = 0.5
 _SHARED = {
     judges.PEOPLE: "the attacked people",
     judges.PHOTOGRAPHS: "their training photographs",
     judges.ARCHITECTURE: "its architecture",
     judges.VIEWS: "the random views of its training",
 }
-
-
-# A person's verdict: in a table, and on a badge.
-LEVELS = {
-    results.RECOGNIZABLE: "recognizable to strangers",
-    results.NAMED: "names the right class, shows nothing to strangers",
-    results.NO_EVIDENCE: "no evidence at this budget",
+_MEANINGS = {
+    results.IDENTIFIED: "ranked first among everybody by all clones together",
+    results.NARROWED_DOWN: "nearer than chance and all controls explain, but not first",
 }
-NOBODY_ASKED = "names the right class; no stranger was asked"
-
-
-class Headline(NamedTuple):
-    """The result in a few words, and "all", "some", "none" or "unknown" for the page's style."""
-
-    level: str
-    title: str
 
 
 def summary(evaluation: Evaluation, study: Study | None = None) -> list[str]:
@@ -66,50 +60,6 @@ def summary(evaluation: Evaluation, study: Study | None = None) -> list[str]:
         *(_another(other, judgement) for other, judgement in others),
         *_humans(study),
     ]
-
-
-def headline(evaluation: Evaluation) -> Headline:
-    """Sum up in one line what leaked: who is recognizable to strangers, and nobody else.
-
-    Args:
-        evaluation: The evaluation.
-
-    Returns:
-        The headline.
-    """
-    people, shown = len(evaluation.verdict), len(people_at(evaluation, results.RECOGNIZABLE))
-    if not _strangers(evaluation):
-        return Headline("unknown", "No stranger was asked: nothing is shown to have leaked or not")
-    if shown:
-        verb = "is" if people == 1 or shown == 1 < people else "are"
-        who = share(shown, people)
-        title = f"{who[0].upper()}{who[1:]} {verb} recognizable to strangers"
-        return Headline("all" if shown == people else "some", title)
-    if _belong_together(evaluation):
-        title = f"None of the {people} people is recognizable alone, but together they leak"
-        return Headline("some", title)
-    if not _attainable(evaluation):
-        return Headline("unknown", "Inconclusive: too few people or restarts to tell")
-    if all(_weak(judgement) for judgement in _strangers(evaluation).values()):
-        return Headline("unknown", "Inconclusive: the strangers are weak on real photographs")
-    if people == 1:
-        return Headline("none", "The person attacked is not shown to be recognizable to strangers")
-    return Headline(
-        "none", f"None of the {people} people attacked is shown to be recognizable to strangers"
-    )
-
-
-def people_at(evaluation: Evaluation, level: str) -> list[str]:
-    """List the people of one verdict, most exposed first."""
-    lead = next(iter(evaluation.judges.values()))
-    return [name for name in by_exposure(lead) if evaluation.verdict[name].level == level]
-
-
-def level_in_words(found: results.Verdict) -> str:
-    """Write a person's verdict in words."""
-    if found.level == results.NAMED and found.p_value is None:
-        return NOBODY_ASKED
-    return LEVELS[found.level]
 
 
 def sharing(name: str, judgement: Judgement) -> str:
@@ -149,106 +99,79 @@ def attackers_faces(dataset: DatasetFacts, attack: AttackFacts) -> str:
     return f"{found} of people of the data set who trained no recognizer ({people} in all)."
 
 
-def by_exposure(judgement: Judgement) -> list[str]:
-    """List the attacked people, most exposed first."""
-    return sorted(judgement.people, key=lambda name: judgement.people[name].exposure_rank)
-
-
-def _strangers(evaluation: Evaluation) -> dict[str, Judgement]:
-    """Return the judges that share nothing with the target."""
-    return {name: each for name, each in evaluation.judges.items() if not each.shares}
-
-
-def _attainable(evaluation: Evaluation) -> bool:
-    """Tell whether there are enough people and restarts for anybody to be found recognizable."""
-    people = min(judgement.classes for judgement in _strangers(evaluation).values())
-    least = significance.least_p_value(len(evaluation.verdict), people, evaluation.attack.restarts)
-    return least <= verdict.LEVEL
-
-
 def _stand_out(judgement: Judgement) -> list[str]:
     """List the people for whom a judge's rate is clearly above all controls."""
     chance = judgement.chance.rank1
-    return [n for n in by_exposure(judgement) if stands_out(judgement.people[n], chance)]
-
-
-def _weak(judgement: Judgement) -> bool:
-    """Tell whether a judge fails on most real photographs."""
-    return judgement.ceiling.rank1.value < _WEAK_JUDGE
+    return [n for n in verdicts.by_exposure(judgement) if stands_out(judgement.people[n], chance)]
 
 
 def _result(evaluation: Evaluation) -> str:
-    """Say how many people strangers recognize."""
-    strangers, people = _strangers(evaluation), len(evaluation.verdict)
-    if not strangers:
+    """Say who leaks to independent judges, and what it means where nobody does."""
+    conclusion, people = evaluation.conclusion, len(evaluation.verdict)
+    asked = verdicts.independent(evaluation)
+    if not asked:
         return (
             "Whether the model gives away what people look like is not answered here: every judge "
             "shares something with the target, and may be fooled by what fools it. Ask one that "
             'shares nothing: pip install "mia_jax[judge]", then evaluate again.'
         )
-    shown = people_at(evaluation, results.RECOGNIZABLE)
-    who = listed(list(strangers))
-    asked = f"a judge that shares nothing with the target, {who}"
-    if len(strangers) > 1:
-        asked = f"judges that share nothing with the target, {who}"
-    made = f"clones of {share(len(shown), people)}" if shown else "no clones"
-    sentence = (
-        f"From the model alone, the attack made {made} by which {asked}, "
-        f"find{'' if len(strangers) > 1 else 's'} the right person among everybody in the data set "
-        "better than chance and all controls explain (5% level, corrected for the number of people)"
-    )
-    sentence += f": {listed(shown)}." if shown else "."
-    if not shown and _belong_together(evaluation):
-        sentence += (
-            " Yet over all people at once clones and people belong together to strangers: the "
-            "model gives something of its faces away, too little to show for one person by this "
-            "attack."
+    judge = "A judge that shares" if len(asked) == 1 else "Judges that share"
+    said = [
+        f"{judge} nothing with the target, {listed(list(asked))}, looked for each person among "
+        f"everybody in the data set (5% level, corrected for {people} people)."
+    ]
+    for level, meaning in _MEANINGS.items():
+        names = verdicts.people_at(evaluation, level)
+        if names:
+            said.append(full_sentence(f"{verdicts.LEVELS[level]}, {meaning}: {listed(names)}"))
+    if conclusion.together and not verdicts.shown(evaluation):
+        said.append(
+            f"Over all {people} people at once clones and people belong together "
+            f"(p = {number(conclusion.p_value, 4)}): the model gives something of its faces away, "
+            "too little to show for one person by this attack."
         )
-    elif not _attainable(evaluation):
-        sentence += (
-            " With so few people in the data set, or so few restarts, no clones could have been: "
-            "21 people and 7 restarts are enough."
-        )
-    elif not shown and not all(_weak(judgement) for judgement in strangers.values()):
-        sentence += (
-            " This shows no leak under this attack and these settings; it does not prove the model "
-            "safe, since a stronger attack may find what this one missed."
-        )
-    return sentence
+    if results.INCONCLUSIVE in conclusion.findings:
+        said.append(full_sentence(verdicts.findings(evaluation)[results.INCONCLUSIVE]))
+    if conclusion.level == results.NOT_SHOWN:
+        leaks = [found.smallest_leak for found in evaluation.verdict.values()]
+        largest = max((each for each in leaks if each), key=lambda leak: leak.fraction)
+        said += [
+            "This shows no leak under this attack and these settings; it does not prove the model "
+            "safe, since a stronger attack may find what this one missed.",
+            *verdicts.smallest(largest, "a leak of any one person"),
+            *verdicts.smallest(conclusion.smallest_leak, "a leak of all people at once"),
+        ]
+    return " ".join(said)
 
 
 def _named(evaluation: Evaluation) -> list[str]:
     """Say of whom only the target's relatives name the right class, and what that is worth."""
-    names = people_at(evaluation, results.NAMED)
+    shown = verdicts.shown(evaluation)
+    names = [
+        name
+        for name in verdicts.people_at(evaluation, *verdicts.LEVELS)
+        if evaluation.verdict[name].named_by and name not in shown
+    ]
     if not names:
         return []
     of = listed(sorted({judge for name in names for judge in evaluation.verdict[name].named_by}))
-    sentence = (
-        f"For {share(len(names), len(evaluation.verdict))} ({listed(names)}) the clones are named "
-        f"right by {of}, but that shares something with the target"
-    )
-    if _strangers(evaluation):
-        sentence += ", and to strangers they are not shown to be more than the controls"
-    return [f"{sentence}: that shows what fools such models, not what the person looks like."]
-
-
-def _together(evaluation: Evaluation) -> list[str]:
-    """Say whether strangers see anything of anybody, over all people at once."""
-    p_value = evaluation.overall_p_value
-    if p_value is None:
-        return []
-    alike = _belong_together(evaluation)
-    found = "belong together" if alike else "are not shown to belong together"
     return [
-        f"Over all people at once, clones and people {found} to strangers (p = "
-        f"{number(p_value, 4)}: how often other pairings of clones and people would fit as well)."
+        f"For {share(len(names), len(evaluation.verdict))} ({listed(names)}) the clones are named "
+        f"right by {of}, but that shares something with the target: it shows what fools such "
+        "models, not what the person looks like."
     ]
 
 
-def _belong_together(evaluation: Evaluation) -> bool:
-    """Tell whether strangers see that clones and people belong together, over all at once."""
-    p_value = evaluation.overall_p_value
-    return p_value is not None and p_value <= verdict.LEVEL
+def _together(evaluation: Evaluation) -> list[str]:
+    """Say whether independent judges see anything of anybody, over all people at once."""
+    conclusion = evaluation.conclusion
+    if conclusion.p_value is None or conclusion.together:
+        return []
+    return [
+        "Over all people at once, clones and people are not shown to belong together (p = "
+        f"{number(conclusion.p_value, 4)}: how often other pairings of clones and people would fit "
+        "as well, corrected)."
+    ]
 
 
 def _overall(evaluation: Evaluation, lead: Judgement) -> str:
@@ -288,7 +211,7 @@ def _yardstick(lead: Judgement) -> str:
         f"The yardstick: on {count(lead.ceiling_photographs)} real photographs kept out of "
         f"training, the same judge names the right person first for {rough(rate)}."
     )
-    if _weak(lead):
+    if weak(lead):
         sentence += " That judge is weak, so low rates here may hide a leak."
     elif mean > rate:
         sentence += (
@@ -300,7 +223,7 @@ def _yardstick(lead: Judgement) -> str:
 
 def _extremes(evaluation: Evaluation, lead: Judgement) -> str:
     """Name the most and the least exposed person."""
-    first, *rest = by_exposure(lead)
+    first, *rest = verdicts.by_exposure(lead)
     figures = lead.people[first]
     if not stands_out(figures, lead.chance.rank1):
         return (
