@@ -34,6 +34,7 @@ from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer import placement
+from mia_jax.report.sentences import DIVERGED
 from mia_jax.runtime import checkpoints, records, sharding, workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -349,13 +350,8 @@ def make_clones(
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
     clones.write_manifest(workdir, roles, names, *sizes)
-    if not scenarios.SCENARIOS[wanted.scenario].asks and clones.diverged(
-        [workdir.clones_of(name) for name in names]
-    ):
-        logging.warning(
-            "The attack diverged: lower --rate. In the median a restart's last loss is above its "
-            "first, so that these clones say nothing about the model"
-        )
+    if clones.diverged(workdir, names):
+        logging.warning("%s", DIVERGED)
     logging.info("The clones of %d people: %s", len(names), workdir.clones)
 
 

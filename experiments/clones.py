@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
+from experiments.scenarios import SCENARIOS
 from mia_jax.attack import Clones, inversion
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -89,8 +90,20 @@ def to_arrays(clones: Clones, origin: Origin, keep: int) -> dict[str, np.ndarray
     return {**rows, "trace_iterations": trace_iterations, **common}
 
 
-def diverged(paths: Sequence[pathlib.Path]) -> bool:
-    """Tells whether the descents of some people, by the files of their clones, ended too high."""
+def diverged(workdir: WorkDirectory, names: Sequence[str]) -> bool:
+    """Tells whether descents ended above their beginning, in the median over all restarts.
+
+    Args:
+      workdir: The work directory.
+      names: Whose clones.
+
+    Returns:
+      See `inversion.diverged`. A search that only asks has no rate, and never diverges.
+    """
+    paths = [workdir.clones_of(name) for name in names]
+    scenario = origin_of(paths[0]).attack.arguments.get("scenario")
+    if scenario is not None and SCENARIOS[str(scenario)].asks:
+        return False
     first, last = (
         np.concatenate([np.asarray(storage.map_array(path, name)) for path in paths])
         for name in ("loss_trace", "last_loss")

@@ -11,6 +11,7 @@ from absl import flags, logging
 
 from experiments import (
     beside,
+    clones,
     console,
     drawing,
     exhibits,
@@ -27,6 +28,7 @@ from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.report import verdicts as written
+from mia_jax.report.sentences import DIVERGED
 from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -63,9 +65,13 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
             )
             for judge in judges
         }
-        verdicts, conclusion = verdict.verdicts(judges, seen, judgements, roles.seed, auxiliary)
+        doubts = {n: ["the attack diverged"] for n in names if clones.diverged(workdir, [n])}
+        verdicts, conclusion = verdict.verdicts(
+            judges, seen, judgements, roles.seed, auxiliary, doubts
+        )
     result = provenance.complete(
-        *(workdir, loaded, roles, attack, judgements, verdicts, conclusion),
+        *(workdir, loaded, roles, attack, clones.diverged(workdir, names)),
+        *(judgements, verdicts, conclusion),
         agreement.agreements(seen),
     )
     logging.info("Drawing the figures")
@@ -146,6 +152,8 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
         storage.write_bytes(workdir.figures / f"{name}.png", data)
     records.write(workdir.evaluation, result)
     page.write(workdir, result, pictures)
+    if result.diverged:
+        logging.warning("%s", DIVERGED)
     for name, found in result.judges.items():
         logging.info(
             "Rank-1 by the judge %s: clones %.3f (sets %.3f), un-attacked seeds %.3f, mean face "

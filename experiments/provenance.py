@@ -160,6 +160,7 @@ def complete(
     loaded: Faces,
     roles: Protocol,
     attack: AttackFacts,
+    diverged: bool,
     judgements: Mapping[str, Judgement],
     verdicts: Mapping[str, Verdict],
     conclusion: Conclusion,
@@ -172,6 +173,7 @@ def complete(
       loaded: All faces.
       roles: Who is who.
       attack: How the clones were made.
+      diverged: Whether it ended above its beginning.
       judgements: What each judge says, by name.
       verdicts: What it comes to, by attacked person.
       conclusion: The same over all of them.
@@ -198,6 +200,7 @@ def complete(
         },
         recognizers=all_recognizers(workdir, roles),
         attack=attack,
+        diverged=diverged,
         cost=Cost(
             gradient_evaluations=gradients,
             gradient_evaluations_per_restart=round(gradients / attack.restarts / len(verdicts), 1),

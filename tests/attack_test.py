@@ -10,6 +10,7 @@ from absl.testing import absltest, flagsaver, parameterized
 from experiments import clones, identities, recipe
 from mia_jax import recognizer
 from mia_jax.attack import descents
+from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import protocol
 from mia_jax.runtime import records, storage, workload
 from mia_jax.runtime.errors import UserError
@@ -104,6 +105,28 @@ class ChosenTest(FlagsTest):
         with self.assertRaisesRegex(UserError, "^identity 'x+.*' is not registered") as caught:
             self.chosen("x" * 10_000)
         self.assertLess(len(str(caught.exception)), 500)
+
+
+class DivergedTest(FlagsTest):
+    @parameterized.parameters(
+        ({}, 5.0, True), ({}, 0.5, False), ({}, np.nan, True),
+        ({"scenario": "white_box"}, 5.0, True),
+        ({"scenario": "confidences"}, 5.0, False),  # What only asks has no rate.
+    )  # fmt: skip
+    def test_by_the_losses_that_lie_with_the_clones(self, arguments, last, expected):
+        workdir = WorkDirectory(self.root)
+        facts = AttackFacts("paper", arguments, 3, 0, 1, 2)
+        for name in ("s1", "s2"):
+            storage.write_arrays(
+                workdir.clones_of(name),
+                {
+                    "loss_trace": np.array([[3.0, 9.0], [3.0, 9.0], [3.0, 9.0]]),
+                    "last_loss": np.array([0.1, last, last]),
+                    "recipe": np.array(json.dumps(records.to_json(facts))),
+                    "weights": np.array("a3"),
+                },
+            )
+        self.assertEqual(clones.diverged(workdir, ("s1", "s2")), expected)
 
 
 class MissingItemsTest(FlagsTest):

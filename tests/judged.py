@@ -174,6 +174,7 @@ def evaluation(*judgements, **changes):
             results.Agreement(first, second, 0.4, 0.3, 0.2, 0.1)
             for first, second in itertools.combinations(judges, 2)
         ),
+        diverged=changes.pop("diverged", False),
         people={name: results.PersonFacts(8, 131, None) for name in names},
         recognizers={
             "target": recognizer("target", 22, 0.954),

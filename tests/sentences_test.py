@@ -9,6 +9,12 @@ from mia_jax.evidence import judges
 from mia_jax.report import sentences
 
 
+def test_a_diverged_attack_says_so_and_what_to_do():
+    said = " ".join(sentences.summary(judged.evaluation(diverged=True)))
+    assert "The attack diverged: lower --rate." in said
+    assert "diverged" not in " ".join(sentences.summary(judged.evaluation()))
+
+
 def summary(*rates, **changes):
     return sentences.summary(judged.evaluation(judged.judgement(*rates, **changes)))
 

@@ -533,6 +533,7 @@ class Evaluation:
       people: What is known of each attacked person without a judge, by name.
       recognizers: The recognizers by role, "target" first.
       attack: How the clones were made.
+      diverged: Whether the attack's last loss is above its first, in the median over all restarts.
       cost: What that took.
       dataset: The faces.
       provenance: Versions, commit and flags.
@@ -545,6 +546,7 @@ class Evaluation:
     people: Mapping[str, PersonFacts]
     recognizers: Mapping[str, RecognizerFacts]
     attack: AttackFacts
+    diverged: bool
     cost: Cost
     dataset: DatasetFacts
     provenance: Provenance

@@ -23,6 +23,10 @@ from mia_jax.report.formats import (
     share,
 )
 
+DIVERGED = (
+    "The attack diverged: lower --rate. In the median a restart's last loss is above its first, so "
+    "that these clones say nothing about the model."
+)
 _SHARED = {
     judges.PEOPLE: "the attacked people",
     judges.PHOTOGRAPHS: "their training photographs",
@@ -48,6 +52,7 @@ def summary(evaluation: Evaluation, study: Study | None = None) -> list[str]:
     (name, lead), *others = evaluation.judges.items()
     return [
         _result(evaluation),
+        *([DIVERGED] if evaluation.diverged else []),
         *_named(evaluation),
         *_together(evaluation),
         sharing(name, lead),
