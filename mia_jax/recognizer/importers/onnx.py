@@ -82,12 +82,13 @@ class Graph(NamedTuple):
     single: bool
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads a model.
 
     Args:
       path: The file.
       output: The name of the output to take, where there are several.
+      trust: Not used: nothing in such a file runs.
 
     Returns:
       The model. Its weights are the file's, by name; kernels are turned so that features are last.
@@ -97,6 +98,7 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
       UserError: If the file is damaged, does not take pictures, has several outputs of which none
         is named, or uses what is not supported.
     """
+    del trust
     return convert(_read(path), str(path), output)
 
 
