@@ -23,6 +23,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 flags.adopt_module_key_flags(options)
 flags.adopt_module_key_flags(devices)
+flags.adopt_module_key_flags(imported)
 LOADERS: dict[str, Callable[..., faces.Faces]] = {
     "orl": faces.load_orl,
     "folder": faces.load_folder,

@@ -5,7 +5,7 @@ from absl import flags, logging
 from experiments import console, panel
 from mia_jax.evidence import results, significance, verdict
 from mia_jax.evidence.results import Evaluation
-from mia_jax.runtime import records
+from mia_jax.runtime import packages, records
 from mia_jax.runtime.errors import UserError, list_some
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -30,8 +30,8 @@ def check_judges(wanted: panel.Wanted) -> None:
     """
     if _FAIL_ON.value == results.RECOGNIZABLE and not wanted.embedders:
         raise UserError(
-            "--fail_on=recognizable needs a judge that is a stranger to the target: pip install "
-            '"mia_jax[judge]", or name your own as --judge=module:function'
+            "--fail_on=recognizable needs a judge that is a stranger to the target: "
+            f"{packages.hint('judge')}, or name your own as --judge=module:function"
         )
 
 

@@ -147,7 +147,7 @@ def test_expressions_are_arithmetic_of_symbols_and_integers(text, tmp_path):
     if EXPRESSIONS[text]:
         programs.copied(path)
         return
-    with pytest.raises(UserError, match="a.pt2 has an expression that may run code .*trust_model"):
+    with pytest.raises(UserError, match=r"a.pt2 has an expression that may run code .*trust_model"):
         programs.copied(path)
 
 
@@ -192,12 +192,12 @@ HOSTILE = {
     "name": (
         lambda model: graph(model)["inputs"][0]["as_tensor"].update(name="x=open('y')"),
         "a name",
-    ),  # fmt: skip
+    ),
     "key": (lambda model: graph(model)["tensor_values"].update({"x;import os": {}}), "a name"),
     "argument name": (
         lambda model: call(model).update(forward_arg_names=["x=open('y')"]),
         "a name",
-    ),  # fmt: skip
+    ),
     "text": (argument(as_string='a"); import os; ("'), "a name"),
     "module of a tree": (
         lambda model: call(model).update(
@@ -301,7 +301,7 @@ def test_what_is_compressed_or_there_twice_is_bounded(tmp_path):
     with zipfile.ZipFile(tmp_path / "twice.pt2", "w") as archive, pytest.warns(UserWarning):
         for content in members(program()).values():
             archive.writestr("net/models/model.json", content)
-    with pytest.raises(UserError, match="twice.pt2 holds a file twice"):
+    with pytest.raises(UserError, match=r"twice.pt2 holds a file twice"):
         programs.copied(tmp_path / "twice.pt2")
 
 
@@ -350,7 +350,7 @@ def test_no_payload_in_a_real_program_runs(way, tmp_path, monkeypatch):
     way(model, f"__import__('pathlib').Path({str(marker)!r}).touch()")
     files["models/model.json"] = json.dumps(model).encode()
     path = write(tmp_path / "evil.pt2", files)
-    with pytest.raises(UserError, match="evil.pt2 has .* that may run code"):
+    with pytest.raises(UserError, match=r"evil.pt2 has .* that may run code"):
         importers.load(path)
     assert not marker.exists()
 

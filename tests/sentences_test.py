@@ -98,7 +98,7 @@ def test_without_a_stranger_nothing_is_claimed():
     evaluation = judged.evaluation()
     assert sentences.headline(evaluation).level == "unknown"
     assert "No stranger was asked" in sentences.headline(evaluation).title
-    assert 'pip install "mia_jax[judge]"' in sentences.summary(evaluation)[0]
+    assert 'pip install -e ".[judge]"' in sentences.summary(evaluation)[0]
     assert "strangers see" not in " ".join(sentences.summary(evaluation))
     assert sentences.level_in_words(judged.verdict()).endswith("no stranger was asked")
     assert "shows nothing to strangers" in sentences.level_in_words(judged.verdict("named", 0.4))

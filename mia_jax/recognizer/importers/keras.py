@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime import bounds
+from mia_jax.runtime import bounds, packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 _BACKEND = "KERAS_BACKEND"
@@ -140,7 +140,7 @@ def _keras() -> Any:
         import keras
     except ImportError as error:
         raise MissingError(
-            'a model of Keras needs the package keras: pip install "mia_jax[keras]"'
+            f"a model of Keras needs the package keras: {packages.hint('keras')}"
         ) from error
     finally:
         if before is None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from mia_jax.recognizer.importers import onnx, programs
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime import bounds
+from mia_jax.runtime import bounds, packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 
@@ -29,8 +29,7 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise MissingError(
-            "a model of PyTorch needs the packages torch and onnxscript: pip install "
-            '"mia_jax[torch]"'
+            f"a model of PyTorch needs the packages torch and onnxscript: {packages.hint('torch')}"
         ) from error
     return torch
 
