@@ -89,6 +89,39 @@ def test_other_files_are_not_read(name, tmp_path):
         importers.load(path)
 
 
+def test_a_graph_that_leads_back_to_itself_is_refused(tmp_path):
+    net = Network()
+    x = net.add("Relu", "image")
+    proto = net.model(net.add("Relu", x), (3, 4, 4), outputs=None)
+    proto.graph.node[0].input[0] = proto.graph.node[1].output[0]
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match=r"model.onnx is no whole ONNX model"):
+        importers.load(tmp_path / "model.onnx")
+
+
+def test_functions_that_call_each_other_are_not_unfolded(tmp_path):
+    """Sixty that call the next one twice would be 2**60 steps."""
+    net = Network()
+    proto = net.model(net.add("Relu", "image"), (3, 4, 4), outputs=None)
+    helper = onnx.helper
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for number in range(60):
+        last = number == 59
+        kind, domain = ("Relu", "") if last else (f"f{number + 1}", "own")
+        nodes = [
+            helper.make_node(kind, [one], [other], domain=domain)
+            for one, other in (("x", "y"), ("y", "z"))
+        ]
+        proto.functions.append(
+            helper.make_function("own", f"f{number}", ["x"], ["z"], nodes, imports)
+        )
+    proto.graph.node[0].op_type, proto.graph.node[0].domain = "f0", "own"
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match=r"not supported: own.f0"):
+        importers.load(tmp_path / "model.onnx")
+
+
 def test_weights_within_a_node_are_looked_at_as_well(tmp_path):
     path = save(tmp_path, "../secret")
     proto = onnx.load(path, load_external_data=False)

@@ -381,6 +381,46 @@ def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_in_a_model_of_keras_stays_in_it(tmp_path):
+    """Neither above the folder for what a layer keeps beside its weights, nor at another place."""
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    dense = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image))
+    keras.Model(image, dense).save(tmp_path / "model.keras")
+    outside = tmp_path / "outside"
+    with zipfile.ZipFile(tmp_path / "model.keras", "a") as archive:
+        for name in ("assets/../../outside", "../outside", str(outside), "assets/layer/a"):
+            archive.writestr(name, "written")
+    try:
+        importers.load(tmp_path / "model.keras")
+    except UserError as error:
+        assert "\n" not in str(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def header(text, length=None):
+    content = text.encode()
+    return (len(content) if length is None else length).to_bytes(8, "little") + content
+
+
+HEADERS = {
+    "long": header("{}", 2**62),
+    "beyond": header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'),
+    "many": header('{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4]}}') + bytes(4),
+    "negative": header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4),
+    "odd": header('{"a":{"dtype":"O","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+    "deep": header("[" * 10000),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_safetensors_is_compared_with_the_file(name, tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed: extra torch")
+    with pytest.raises(UserError, match=r"a\.safetensors is no whole file of arrays"):
+        functions.read_arrays(write(tmp_path / "a.safetensors", HEADERS[name]))
+
+
 def test_code_in_a_model_of_keras_does_not_run(tmp_path):
     """Of the module that the configuration names, and of a layer that is a function."""
     marker = tmp_path / "marker"

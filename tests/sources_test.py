@@ -1,6 +1,7 @@
 import importlib.metadata
 import importlib.util
 import io
+import os
 import pathlib
 import struct
 import sys
@@ -118,6 +119,13 @@ class FolderTest(TemporaryTest):
         (self.directory / "linked").symlink_to(people)  # What the user names may be a link.
         with self.assertLogs(level="WARNING"):
             faces.load_folder(self.directory / "linked", image_size=8)
+
+    def test_pipes_and_devices_are_not_opened(self):
+        for number in range(3):
+            save(self.directory / "ada" / f"{number}.png", random_pixels(8, 8))
+        os.mkfifo(self.directory / "ada" / "3.png")
+        (self.directory / "ada" / "4.png").symlink_to("/dev/zero")
+        self.assertLen(faces.load_folder(self.directory, image_size=8).images, 3)
 
     def test_a_name_that_is_not_utf8_is_refused(self):
         save(self.directory / "ada" / "0.png", random_pixels(8, 8))

@@ -509,7 +509,7 @@ class OthersTest(StorageTest):
         with self.assertRaisesRegex(UserError, "it is no ordinary file"):
             read(self.root / "a")
 
-    @parameterized.parameters("[" * 100000, '{"a":' * 100000, "9" * 10000)
+    @parameterized.parameters("[" * 100000, '{"a":' * 100000, "9" * 10000, '{"\\ud800": 1}')
     def test_json_that_is_too_much_for_python(self, text):
         (self.root / "a.json").write_text(text)
         with self.assertRaisesRegex(UserError, r"a\.json is not readable JSON"):

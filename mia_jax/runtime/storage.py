@@ -189,12 +189,15 @@ def parse_json(text: str) -> Any:
       Its content.
 
     Raises:
-      ValueError: If it is not JSON, or so deep that Python gives up.
+      ValueError: If it is not JSON, so deep that Python gives up, or holds half a character, which
+        could not be written again.
     """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is too deep") from None
+    return found
 
 
 def _ordinary(path: pathlib.Path) -> pathlib.Path:
