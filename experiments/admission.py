@@ -5,7 +5,6 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -347,7 +346,7 @@ def _read_labels() -> tuple[str, ...]:
         raise MissingError(f"--labels={path} does not exist: name a file of the classes' names")
     try:
         text = path.read_text(encoding="utf-8")
-        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        listed = storage.parse_json(text) if text.lstrip().startswith("[") else text.splitlines()
     except ValueError as error:
         raise UserError(f"--labels={path} is no text, nor a JSON list ({error})") from error
     names = tuple(str(name).strip() for name in listed)
@@ -364,8 +363,10 @@ def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
     if not path.is_file():
         raise MissingError(f"--templates={path} does not exist: name an .npz of names and vectors")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with storage.checked_arrays(path) as arrays:
             names, vectors = arrays["names"], arrays["vectors"]
+    except UserError:
+        raise
     except Exception as error:  # zipfile and numpy each have their own.
         raise UserError(f"--templates={path} is no .npz of names and vectors ({error})") from error
     if vectors.ndim != 2 or names.shape != vectors.shape[:1] or not np.isfinite(vectors).all():

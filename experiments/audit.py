@@ -31,7 +31,7 @@ from experiments import (
 from mia_jax.evidence import embedders, unlocking
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
-from mia_jax.runtime import records, storage
+from mia_jax.runtime import packages, records, storage
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -59,7 +59,7 @@ def check_judge() -> None:
     asked, own = flags.FLAGS["judges"].value, flags.FLAGS["judge"].value
     if not own and asked is None and not embedders.dlib_installed():
         raise MissingError(
-            'an audit needs a judge: pip install "mia_jax[judge]", or name your own as '
+            f"an audit needs a judge: {packages.hint('judge')}, or name your own as "
             "--judge=module:function"
         )
 

@@ -33,7 +33,7 @@ from mia_jax.evidence.calibration import SHADOWS, TARGET, Calibration, Trial
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import Protocol
 from mia_jax.report import calibration as report
-from mia_jax.runtime import records
+from mia_jax.runtime import packages, records
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -95,8 +95,8 @@ def judging(loaded: Faces, roles: Protocol) -> panel.Wanted:
     asked = panel.from_flags(loaded, roles)
     if not asked.embedders:
         raise UserError(
-            "the calibration needs a judge who is a stranger: pip install "
-            '"mia_jax[judge]", or name your own as --judge=module:function'
+            f"the calibration needs a judge who is a stranger: {packages.hint('judge')}, or name "
+            "your own as --judge=module:function"
         )
     return asked
 

@@ -1,9 +1,9 @@
 """Where the clones lie: chunks as the devices make them, then one file for each person."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,7 +34,7 @@ class Origin:
     @property
     def attack(self) -> AttackFacts:
         """The recipe, read."""
-        return records.from_json(AttackFacts, json.loads(self.recipe))
+        return records.from_json(AttackFacts, _recipe(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +138,17 @@ def check_origin(path: pathlib.Path, origin: Origin) -> None:
         )
 
 
+def _recipe(origin: Origin) -> dict[str, Any]:
+    """Returns the recipe that stands in a file of clones."""
+    try:
+        return storage.parse_json(origin.recipe)
+    except ValueError as error:
+        raise UserError(f"a recipe in the clones is not readable ({error}): delete them") from None
+
+
 def _flat(origin: Origin) -> dict[str, object]:
     """Returns recipe and arguments in one dictionary."""
-    facts = json.loads(origin.recipe)
+    facts = _recipe(origin)
     return {**facts.pop("arguments"), **facts}
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import mia_jax
 from mia_jax.runtime import processes
-from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.errors import UserError, printable
 
 _OURS = [pathlib.Path(file).parent for file in (__file__, mia_jax.__file__)]
 _CAUSES = {
@@ -50,6 +50,8 @@ def run(main: Main | Mapping[str, Main]) -> None:
         logging.set_verbosity(logging.INFO)
         logging.use_absl_handler()
         logging.get_absl_handler().addFilter(_worth_reading)
+        logging.get_absl_handler().addFilter(_escaped)
+        os.umask(0o077)  # What is written shows people, by whatever library it is written.
         try:
             _chosen(main, arguments[1:])()
         except KeyboardInterrupt:
@@ -85,6 +87,15 @@ def _worth_reading(record: stdlib_logging.LogRecord) -> bool:
     return ours or record.levelno > stdlib_logging.INFO
 
 
+def _escaped(record: stdlib_logging.LogRecord) -> bool:
+    """Spells out what a name in a line could do to a terminal, or that would begin another line."""
+    lines = record.getMessage().split("\n")
+    ours = any(pathlib.Path(record.pathname).is_relative_to(home) for home in _OURS)
+    record.msg = ("\\n" if ours else "\n").join(map(printable, lines))
+    record.args = None
+    return True
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """Makes SIGTERM end a run as Ctrl-C does."""
     del number, frame
@@ -99,7 +110,7 @@ def end(message: str, status: int) -> NoReturn:
       status: The exit code.
     """
     logging.flush()
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {printable(message)}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -23,6 +23,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 flags.adopt_module_key_flags(options)
 flags.adopt_module_key_flags(devices)
+flags.adopt_module_key_flags(imported)
 LOADERS: dict[str, Callable[..., faces.Faces]] = {
     "orl": faces.load_orl,
     "folder": faces.load_folder,
@@ -183,11 +184,14 @@ def work_directory() -> WorkDirectory:
     workdir = WorkDirectory(root)
     try:
         storage.check_writable(workdir.root)
+        storage.check_links(workdir.root)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--workdir={root} is a file: name a directory") from None
     devices.start()
     if jax.process_index() == 0:
         storage.clean(workdir.root)
+        if workdir.protocol.exists():  # Nothing is taken from a directory of other things.
+            storage.tighten(workdir.root)
     sharding.wait_for_all("opened")  # Nobody writes before that.
     return workdir
 

@@ -1,5 +1,8 @@
 """The target that was trained elsewhere: what is written down of it, and how it is read.
 
+A work directory may be somebody else's. No module that only it names is imported, and none that
+lies in one; and its files are those of their digest before they are read.
+
 <workdir>/target/model.json       which file, how its pictures are prepared, what it returns
 <workdir>/target/templates.npz    for an embedder, a template for each class
 <workdir>/target/recognizer.json  what it is, as of every recognizer; written last
@@ -9,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +20,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
+from experiments import options
 from experiments.trained import Trained
 from mia_jax.attack import from_confidences
 from mia_jax.recognizer import importers, preprocessing, templates
@@ -24,10 +30,24 @@ from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime import records, storage
-from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.errors import UserError, shorten
 from mia_jax.runtime.workdir import WorkDirectory
 
 LOGITS, PROBABILITIES, FEATURES = "logits", "probabilities", "features"
+MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "The model to audit: a file (.onnx, .pt2 of torch.export, .keras, .jaxexport of jax.export), "
+    "or module:function, which returns (apply_fn, params), a torch.nn.Module or a keras.Model; or "
+    "which takes pictures and answers: a model that may only be asked (--scenario). Of a model "
+    "that is audited already only module:function is needed again.",
+)
+TRUST = flags.DEFINE_bool(
+    "trust_model",
+    False,
+    "Let code within the file of --model run, such as custom operators of a .pt2 or functions of a "
+    ".keras: only for a file that was made by somebody whose programs would be run as well.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +59,7 @@ class ModelFacts:
       weights: Path or None.
       output: The output that is taken, None for the only one.
       digest: SHA-256 of the files; of a function, of its weights.
+      files: SHA-256 of the bytes of the files alone, which needs no look into them.
       preprocessing: How pictures are prepared.
       returns: "logits", "probabilities" or "features".
       scale: Of an embedder's similarities.
@@ -50,6 +71,7 @@ class ModelFacts:
     weights: str | None
     output: str | None
     digest: str
+    files: str
     preprocessing: Preprocessing
     returns: str
     scale: float
@@ -71,7 +93,12 @@ class Prepared(NamedTuple):
 
 
 def read(
-    name: str, weights: str | None, output: str | None, size: Any, given: dict[str, Any]
+    name: str,
+    weights: str | None,
+    output: str | None,
+    size: Any,
+    given: dict[str, Any],
+    trust: bool = False,
 ) -> Imported:
     """Reads a model.
 
@@ -81,6 +108,7 @@ def read(
       output: The output to take; None for the only one.
       size: Height and width of the pictures of a function's model.
       given: What is said of its pictures; only whether they are gray matters.
+      trust: Whether code within a file may run.
 
     Returns:
       The model.
@@ -88,16 +116,21 @@ def read(
     Raises:
       UserError: If it cannot be read.
     """
-    if ":" not in name or pathlib.Path(name).exists():
+    if not is_function(name):
         if weights:
             raise UserError(f"--weights is for --model=module:function, and {name} has its own")
-        return importers.load(name, output)
+        return importers.load(name, output, trust)
     if size is None:
         raise UserError(f"--model={name} needs --size, the side of its pictures")
     channels = 1 if given.get("channels") == preprocessing.GRAY else 3
     imported = functions.load(imported_function("model", name), name, (*size, channels), weights)
     importers.check_finite(imported, name)
     return imported
+
+
+def is_function(name: str) -> bool:
+    """Tells module:function from a file."""
+    return ":" in name and not pathlib.Path(name).exists()
 
 
 def imported_function(flag: str, path: str) -> Callable[..., Any]:
@@ -111,9 +144,10 @@ def imported_function(flag: str, path: str) -> Callable[..., Any]:
       The function.
 
     Raises:
-      UserError: If there is none.
+      UserError: If there is none, or it lies in a work directory.
     """
     module, _, name = path.partition(":")
+    _check_outside(f"--{flag}={path}", module)
     try:
         function = getattr(importlib.import_module(module), name)
     except Exception as error:  # Whatever the user's module raises.
@@ -124,6 +158,45 @@ def imported_function(flag: str, path: str) -> Callable[..., Any]:
     if not callable(function):
         raise UserError(f"--{flag}={path} is no function but a {type(function).__name__}")
     return function
+
+
+def _check_outside(flag: str, module: str) -> None:
+    """Refuses a module that lies in a work directory, before any part of it is imported."""
+    places: Any = None
+    for depth in range(1, module.count(".") + 2):
+        name = ".".join(module.split(".")[:depth])
+        found = importlib.machinery.PathFinder.find_spec(name, places)
+        if found is None:
+            return  # Built in, or not there.
+        for place in (found.origin, *(found.submodule_search_locations or ())):
+            for home in pathlib.Path(place).resolve().parents if place else ():
+                own = (
+                    options.WORKDIR.value and home == pathlib.Path(options.WORKDIR.value).resolve()
+                )
+                if own or (home / "protocol.json").exists():
+                    raise UserError(
+                        f"{flag} lies in the work directory {home}: code is imported from "
+                        "elsewhere only, so move it, and take the directory off PYTHONPATH"
+                    )
+        places = found.submodule_search_locations
+
+
+def files_digest(name: str, weights: str | None) -> str:
+    """Tells files from others without a look into them.
+
+    Args:
+      name: A file, or module:function.
+      weights: A file of weights; None without.
+
+    Returns:
+      SHA-256 of their bytes, 64 hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for path in (name, weights):
+        if path and pathlib.Path(path).is_file():
+            with pathlib.Path(path).open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def digest(name: str, weights: str | None, params: Any) -> str:
@@ -195,18 +268,29 @@ def load(root: str) -> Trained:
       The target, without an architecture.
 
     Raises:
-      UserError: If the model is no longer what it was.
+      UserError: If the model is no longer what it was, or is a function that no flag names.
     """
     workdir = WorkDirectory(root)
     facts = records.read(workdir.model, ModelFacts)
+    named = facts.model == MODEL.value
+    if is_function(facts.model) and not named:
+        raise UserError(
+            f"{workdir.model} names the function {shorten(ascii(facts.model))}, and no code runs "
+            "that only a work directory names: say --model=module:function with the same name, if "
+            "it is yours"
+        )
+    other = UserError(
+        f"{facts.model} is not the model for which {workdir.root} was made: restore it, or "
+        "choose another --workdir"
+    )
+    if files_digest(facts.model, facts.weights) != facts.files:
+        raise other
     how = facts.preprocessing
     given = {"channels": how.channels}
-    imported = read(facts.model, facts.weights, facts.output, how.size, given)
+    trust = named and TRUST.value
+    imported = read(facts.model, facts.weights, facts.output, how.size, given, trust)
     if digest(facts.model, facts.weights, imported.params) != facts.digest:
-        raise UserError(
-            f"{facts.model} is not the model for which {workdir.root} was made: restore it, or "
-            "choose another --workdir"
-        )
+        raise other
     enrolled = None
     if facts.returns == FEATURES:
         enrolled = storage.read_arrays(workdir.templates)["vectors"]

@@ -12,13 +12,7 @@ from mia_jax.recognizer.importers import Imported, model
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime.errors import UserError
 
-_MODEL = flags.DEFINE_string(
-    "model",
-    None,
-    "The model to audit: a file (.onnx, .pt2 of torch.export, .keras, .jaxexport of jax.export), "
-    "or module:function, which returns (apply_fn, params), a torch.nn.Module or a keras.Model; or "
-    "which takes pictures and answers: a model that may only be asked (--scenario).",
-)
+flags.adopt_module_key_flags(imported)
 _WEIGHTS = flags.DEFINE_string(
     "weights",
     None,
@@ -77,16 +71,18 @@ def from_flags() -> tuple[Imported, ModelFacts]:
     Raises:
       UserError: If a flag is missing, or the model cannot be read.
     """
-    name = _MODEL.value
+    name = imported.MODEL.value
     if not name:
         raise UserError("--model is needed: a file of a model, or module:function")
     given = {**_from_file(name), **_given()}
-    found = imported.read(name, _WEIGHTS.value, _OUTPUT.value, given.get("size"), given)
+    files = imported.files_digest(name, _WEIGHTS.value)
+    trust = imported.TRUST.value
+    found = imported.read(name, _WEIGHTS.value, _OUTPUT.value, given.get("size"), given, trust)
     how = _preprocessing(name, found, given)
     returns = _RETURNS.value or (FEATURES if TEMPLATES.value else "")
     digest = imported.digest(name, _WEIGHTS.value, found.params)
     facts = ModelFacts(
-        *(name, _WEIGHTS.value, _OUTPUT.value, digest, how, returns),
+        *(name, _WEIGHTS.value, _OUTPUT.value, digest, files, how, returns),
         *(SCALE.value, THRESHOLD.value),
     )
     return found, facts

@@ -12,6 +12,7 @@ from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
 from mia_jax.faces import Faces, protocol
 from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -103,8 +104,9 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
         made.insert(0, embedders.dlib_embedder(devices.cores()))
     if not made:
         logging.warning(
-            "No judge is independent of the target, so that every verdict is inconclusive: pip "
-            'install "mia_jax[judge]", or name your own as --judge=module:function'
+            "No judge is independent of the target, so that every verdict is inconclusive: %s, or "
+            "name your own as --judge=module:function",
+            packages.hint("judge"),
         )
     return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))
 

@@ -69,7 +69,7 @@ def judged(workdir: WorkDirectory, seed: int) -> dict[str, study.Asked]:
         key = records.read(workdir.quiz / "panels.json", Key)
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-            rows = [json.loads(line) for line in lines if line.strip()]
+            rows = [storage.parse_json(line) for line in lines if line.strip()]
             found[path.stem] = panels.score(key.panels, panels.read(rows), seed)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None

@@ -16,7 +16,7 @@ from experiments import console, experiment, panel_files, quiz_files, quiz_table
 from experiments.quiz_files import Opened, Wanted
 from mia_jax import report
 from mia_jax.evidence.study import Answers
-from mia_jax.runtime import records, storage
+from mia_jax.runtime import packages, records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -70,7 +70,7 @@ def serve() -> None:
     try:
         from experiments import quiz_server
     except ModuleNotFoundError as error:
-        raise UserError(f'{error.name} is missing: pip install "mia_jax[quiz]"') from None
+        raise UserError(f"{error.name} is missing: {packages.hint('quiz')}") from None
     workdir = experiment.work_directory()
     quiz_server.serve(workdir, _opened(workdir), _HOST.value, _PORT.value, _URL.value)
 
@@ -98,7 +98,7 @@ def score() -> None:
     try:
         from mia_jax.evidence import observers
     except ModuleNotFoundError as error:
-        raise UserError(f'{error.name} is missing: pip install "mia_jax[quiz]"') from None
+        raise UserError(f"{error.name} is missing: {packages.hint('quiz')}") from None
     workdir = experiment.work_directory()
     quiz_files.private(workdir.quiz)
     if _ANSWERS.value:

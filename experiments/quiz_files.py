@@ -97,9 +97,9 @@ def begin(
 
 
 def private(home: pathlib.Path) -> None:
-    """Makes a directory that nobody else on the machine may read."""
-    home.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)
+    """Makes a directory of which nobody else on the machine may read anything."""
+    storage.make_directory(home)
+    storage.tighten(home, below=True)
 
 
 def open_study(workdir: WorkDirectory) -> Opened:
@@ -118,6 +118,7 @@ def open_study(workdir: WorkDirectory) -> Opened:
     home = workdir.quiz
     if not (home / "plan.json").exists():
         raise MissingError(f"{home} holds no study yet: run python -m experiments.quiz serve first")
+    private(home)  # It may have been copied here, or widened.
     plan = records.read(home / "plan.json", Begun).plan
     return Opened(
         plan,
@@ -166,8 +167,13 @@ def forget(workdir: WorkDirectory, opened: Opened, number: int) -> None:
       UserError: If there is no such observer.
     """
     opened.answers.delete(number)
-    for path in (workdir.quiz / "returned").glob("*.json"):
-        if records.read(path, static.Sheet).observer == opened.words.observer(number):
+    for path in sorted((workdir.quiz / "returned").glob("*.json")):
+        try:
+            whose = records.read(path, static.Sheet).observer
+        except UserError as error:  # It is none of anybody's, and must not keep the others.
+            logging.warning("%s", error)
+            continue
+        if whose == opened.words.observer(number):
             path.unlink()
     for name in ("answers.json", "answers.csv"):  # The next score or export writes them anew.
         (workdir.quiz / name).unlink(missing_ok=True)

@@ -1,10 +1,6 @@
 """What observers answered and what it comes to, as files for other tools and for the report."""
 
-import csv
 import dataclasses
-import io
-import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import page
@@ -31,7 +27,7 @@ def write_answers(workdir: WorkDirectory, answers: Answers) -> None:
         quiz = study.RECOGNITION if isinstance(row, study.Recognized) else study.SIMILARITY
         fields = {"named": "", "similarity": "", **dataclasses.asdict(row)}
         rows.append({"simulated": answers.simulated, "quiz": quiz, **fields})
-    _write_table(workdir.quiz / "answers.csv", _ANSWERS, rows)
+    storage.write_table(workdir.quiz / "answers.csv", rows, _ANSWERS)
 
 
 def write_results(workdir: WorkDirectory, found: Study) -> None:
@@ -47,7 +43,7 @@ def write_results(workdir: WorkDirectory, found: Study) -> None:
         if quiz:
             rows.append(_row(found, name, "all", quiz.overall))
             rows += [_row(found, name, who, figures) for who, figures in quiz.people.items()]
-    _write_table(workdir.quiz / "results.csv", _RESULTS, rows)
+    storage.write_table(workdir.quiz / "results.csv", rows, _RESULTS)
     evaluated = page.stored(workdir)
     if evaluated:
         page.write(workdir, *evaluated)
@@ -60,14 +56,3 @@ def _row(found: Study, quiz: str, person: str, figures: Figures) -> dict[str, An
     about = {"simulated": found.simulated, "quiz": quiz, "person": person}
     tested = {"d_prime": figures.d_prime, "p_value": figures.p_value}
     return {**about, **means, "low": low, "high": high, **tested}
-
-
-def _write_table(
-    path: pathlib.Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Writes a table whole, as CSV; names may hold commas."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    storage.write_bytes(path, text.getvalue().encode())

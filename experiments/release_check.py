@@ -7,7 +7,7 @@ from mia_jax.evidence import power, results, verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.report import verdicts
 from mia_jax.report.formats import full_sentence
-from mia_jax.runtime import records
+from mia_jax.runtime import packages, records
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -41,7 +41,7 @@ def check_judges(wanted: panel.Wanted) -> None:
     if _could_pass_unseen() and not wanted.embedders:
         raise UserError(
             f"--fail_on={','.join(_FAIL_ON.value)} needs a judge that shares nothing with the "
-            'target: pip install "mia_jax[judge]", or name your own as --judge=module:function'
+            f"target: {packages.hint('judge')}, or name your own as --judge=module:function"
         )
 
 

@@ -112,6 +112,22 @@ class LogTest(parameterized.TestCase):
         record = stdlib_logging.LogRecord("absl", number, str(path), 1, "text", (), None)
         self.assertEqual(console._worth_reading(record), expected)
 
+    @parameterized.parameters(
+        ("mia_jax/a.py", "\x1b[2Jall\nis done", "\\x1b[2Jall\\nis done"),
+        ("elsewhere/a.py", "two\nlines\r", "two\nlines\\r"),
+        ("mia_jax/a.py", "Zoë is done", "Zoë is done"),
+        ("mia_jax/a.py", "\udcff is done", "\\udcff is done"),
+    )
+    def test_a_name_moves_no_cursor(self, path, name, said):
+        record = stdlib_logging.LogRecord("a", 20, str(ROOT / path), 1, "%s", (name,), None)
+        self.assertTrue(console._escaped(record))
+        self.assertEqual(record.getMessage(), said)
+
+    def test_others_may_read_nothing_that_any_library_writes(self):
+        done = run("import pathlib; p = pathlib.Path('/dev/shm/umask_test'); p.touch(); "
+                   "print(oct(p.stat().st_mode & 0o777)); p.unlink()")  # fmt: skip
+        self.assertEqual(done.stdout.strip(), "0o600")
+
     def test_progress_without_a_terminal_is_log_lines(self):
         with (
             mock.patch("sys.stderr", io.StringIO()),

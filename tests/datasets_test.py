@@ -154,7 +154,7 @@ class PreparationTest(parameterized.TestCase):
     def test_missing_tensorflow(self):
         with (
             mock.patch.dict(sys.modules, tensorflow=None),
-            self.assertRaisesRegex(MissingError, r"TensorFlow.*mia_jax\[prepare\]"),
+            self.assertRaisesRegex(MissingError, r"TensorFlow.*\.\[prepare\]"),
         ):
             faces.load_tfds("lfw", data_dir=self.directory, download=True)
 

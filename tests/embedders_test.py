@@ -20,7 +20,7 @@ def flat(images):
 
 
 def test_dlib_knows_real_people_again_and_finds_their_faces():
-    pytest.importorskip("dlib", reason='needs pip install "mia_jax[judge]"')
+    pytest.importorskip("dlib", reason="needs the extra judge")
     loaded = faces.load_orl()
     photographs = {
         name: np.asarray(loaded.images[loaded.indices_of(name)]) for name in loaded.names[:6]
@@ -36,7 +36,7 @@ def test_dlib_knows_real_people_again_and_finds_their_faces():
 
 
 def test_dlib_takes_colors_and_what_is_no_number():
-    pytest.importorskip("dlib", reason='needs pip install "mia_jax[judge]"')
+    pytest.importorskip("dlib", reason="needs the extra judge")
     embed = embedders.dlib_embedder().embed
     gray = noise(1)
     np.testing.assert_allclose(embed(gray), embed(np.repeat(gray, 3, axis=-1)), atol=1e-5)
@@ -59,7 +59,7 @@ def test_an_image_is_looked_at_once():
 
 
 def test_processes_see_what_one_sees():
-    pytest.importorskip("dlib", reason='needs pip install "mia_jax[judge]"')
+    pytest.importorskip("dlib", reason="needs the extra judge")
     images = noise(5)
     one, two = (embedders.dlib_embedder(processes) for processes in (1, 2))
     np.testing.assert_array_equal(one.embed(images), two.embed(images))
@@ -86,14 +86,18 @@ def test_without_the_weights_one_sentence_says_what_to_install(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", nothing)
-    with pytest.raises(MissingError, match=r'pip install "mia_jax\[judge\]"$'):
+    with pytest.raises(
+        MissingError, match=r'pip install -e "\.\[judge\]" in the clone of mia_jax$'
+    ):
         embedders.dlib_embedder()
 
 
 def test_without_dlib_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(embedders, "_files", lambda names: names)
     monkeypatch.setitem(__import__("sys").modules, "dlib", None)
-    with pytest.raises(MissingError, match=r'pip install "mia_jax\[judge\]"$'):
+    with pytest.raises(
+        MissingError, match=r'pip install -e "\.\[judge\]" in the clone of mia_jax$'
+    ):
         embedders.dlib_embedder()
 
 
@@ -104,7 +108,7 @@ def test_a_missing_file_of_weights_is_named(monkeypatch):
 
 
 def test_a_damaged_file_of_weights_is_named(monkeypatch, tmp_path):
-    pytest.importorskip("dlib", reason='needs pip install "mia_jax[judge]"')
+    pytest.importorskip("dlib", reason="needs the extra judge")
     files = [tmp_path / name for name in (embedders._WEIGHTS, embedders._LANDMARKS)]
     for path in files:
         pathlib.Path(path).write_bytes(b"not a network")

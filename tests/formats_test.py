@@ -54,6 +54,9 @@ def test_durations(seconds, text):
         (True, "true"),
         (0.25, "0.25"),
         (["s7", "s3"], "s7, s3"),
+        ("/home/someone/people/gallery", "gallery"),  # A report tells no place.
+        ("runs/model.onnx", "model.onnx"),
+        (["/home/someone/judge.py"], "judge.py"),
         ((128, 128, 1), "128, 128, 1"),
         ([], "–"),
     ],

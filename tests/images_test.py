@@ -142,6 +142,21 @@ class ReadImageTest(parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "the file is not a readable image"):
             images.read_image(io.BytesIO(content))
 
+    @parameterized.parameters("EPS", "PDF", "ICO", "PCX", "SGI", "TGA", "JPEG2000")
+    def test_a_format_that_is_none_of_photographs_is_not_opened(self, kind):
+        data = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(data, kind)
+        data.seek(0)
+        with self.assertRaisesRegex(UserError, "not a readable image"):
+            images.read_image(data)
+
+    @parameterized.parameters(*images.FORMATS)
+    def test_formats_of_photographs_are_opened(self, kind):
+        data = io.BytesIO()
+        Image.new("RGB", (16, 16), "red").save(data, kind)
+        data.seek(0)
+        self.assertEqual(images.read_image(data).size, (16, 16))
+
     @parameterized.parameters(
         (0, None, "image_size=0 is no size"), (16, 2, r"channels=2 .* 1 \(gray\), 3 \(RGB\)")
     )

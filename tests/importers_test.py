@@ -284,7 +284,78 @@ def archive_without_gradient(tmp_path):
     return importers.load(write(tmp_path / "model.jaxexport", exported.serialize()))
 
 
+def archive_that_calls(target, backward=False):
+    """An archive whose function, or whose gradient alone, calls a function of the process."""
+
+    def call(images):
+        shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
+        return jax.ffi.ffi_call(target, shape, has_side_effect=True)(images, index=np.uint64(7))
+
+    @jax.custom_vjp
+    def layer(images):
+        return images if backward else call(images)
+
+    layer.defvjp(
+        lambda images: (images if backward else call(images), None),
+        lambda _, gradient: (call(gradient) if backward else gradient,),
+    )
+
+    def archive(tmp_path):
+        shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+        exported = jax.export.export(
+            jax.jit(lambda images: layer(images).mean((1, 2))),
+            disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(target)],
+        )(shape)
+        return importers.load(write(tmp_path / "a.jaxexport", exported.serialize(vjp_order=1)))
+
+    return archive
+
+
+def archive_of_a_large_array(tmp_path):
+    def apply(images):
+        return images.mean((1, 2)) + jnp.zeros((2**15, 2**15)).sum()
+
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    exported = jax.export.export(jax.jit(apply))(shape)
+    return importers.load(write(tmp_path / "a.jaxexport", exported.serialize(vjp_order=1)))
+
+
+def changed_keras(change, name="a.keras"):
+    """A model of Keras whose configuration somebody changed."""
+
+    def load(tmp_path):
+        keras = keras_on_jax()
+        image = keras.Input((12, 12, 3))
+        x = keras.layers.UpSampling2D(1)(image)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        keras.Model(image, keras.layers.Dense(5)(x)).save(tmp_path / "model.keras")
+        with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        config = json.loads(files["config.json"])
+        files["config.json"] = json.dumps(change(config) or config).encode()
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for each, content in files.items():
+                archive.writestr(each, content)
+        return importers.load(tmp_path / name)
+
+    return load
+
+
+def layer_of_keras(number, **given):
+    return changed_keras(lambda config: config["config"]["layers"][number]["config"].update(given))
+
+
 REFUSED = {
+    archive_that_calls("xla_ffi_python_cpu_callback"): (
+        "a.jaxexport calls xla_ffi_python_cpu_callback, which may run code: .* --trust_model"
+    ),
+    archive_that_calls("xla_python_cpu_callback", True): "calls xla_python_cpu_callback, which",
+    archive_of_a_large_array: "asks for an array of 32768x32768 numbers: at most 268435456",
+    layer_of_keras(3, units=10**9): "asks for an array of 1000000000 numbers",
+    layer_of_keras(3, units=10**7): "declares 40000000 weights, and holds [0-9]+ bytes",
+    layer_of_keras(1, size=[10**5, 10**5]): "asks for an array of .* at most 268435456",
+    changed_keras(lambda config: config["config"].update(layers=7)): "cannot be read by Keras",
+    changed_keras(lambda config: [config]): "cannot be read by Keras",
     torch_pickle: "holds no plain tensors .* save the state_dict",
     other_state: "model.pt does not fit module .*5.weight",
     pickled_program: "evil.pt2 holds pickled objects .*weights_config.json",
@@ -308,6 +379,62 @@ def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path):
     with pytest.raises(UserError, match=REFUSED[broken]) as caught:
         broken(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_a_model_of_keras_stays_in_it(tmp_path):
+    """Neither above the folder for what a layer keeps beside its weights, nor at another place."""
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    dense = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image))
+    keras.Model(image, dense).save(tmp_path / "model.keras")
+    outside = tmp_path / "outside"
+    with zipfile.ZipFile(tmp_path / "model.keras", "a") as archive:
+        for name in ("assets/../../outside", "../outside", str(outside), "assets/layer/a"):
+            archive.writestr(name, "written")
+    try:
+        importers.load(tmp_path / "model.keras")
+    except UserError as error:
+        assert "\n" not in str(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def header(text, length=None):
+    content = text.encode()
+    return (len(content) if length is None else length).to_bytes(8, "little") + content
+
+
+HEADERS = {
+    "long": header("{}", 2**62),
+    "beyond": header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'),
+    "many": header('{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4]}}') + bytes(4),
+    "negative": header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4),
+    "odd": header('{"a":{"dtype":"O","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+    "deep": header("[" * 10000),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_safetensors_is_compared_with_the_file(name, tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed: extra torch")
+    with pytest.raises(UserError, match=r"a\.safetensors is no whole file of arrays"):
+        functions.read_arrays(write(tmp_path / "a.safetensors", HEADERS[name]))
+
+
+def test_code_in_a_model_of_keras_does_not_run(tmp_path):
+    """Of the module that the configuration names, and of a layer that is a function."""
+    marker = tmp_path / "marker"
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    layer = keras.layers.Lambda(lambda x: (marker.mkdir(), x)[1], output_shape=(12, 12, 3))
+    keras.Model(image, layer(image)).save(tmp_path / "model.keras")
+    marker.rmdir() if marker.exists() else None
+    with pytest.raises(UserError, match="cannot be read by Keras without its own code"):
+        importers.load(tmp_path / "model.keras")
+    named = {"module": "pathlib", "class_name": "Path", "config": {}, "registered_name": "Path"}
+    with pytest.raises(UserError, match="cannot be read by Keras without its own code"):
+        changed_keras(lambda config: named)(tmp_path)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("kind", importers.IMPORTERS)

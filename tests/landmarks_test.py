@@ -9,7 +9,7 @@ from mia_jax import faces
 from mia_jax.attack.generators import landmarks
 from mia_jax.runtime.errors import MissingError
 
-NEEDED = 'needs pip install "mia_jax[judge]"'
+NEEDED = "needs the extra judge"
 EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
 
 

@@ -129,9 +129,9 @@ def test_who_is_asked(monkeypatch, asked, names):
 def test_without_dlib_the_evaluators_judge_and_the_log_says_so(monkeypatch, asked):
     monkeypatch.setattr(embedders, "dlib_installed", lambda: False)
     said = []
-    monkeypatch.setattr(panel.logging, "warning", lambda text, *_: said.append(text))
+    monkeypatch.setattr(panel.logging, "warning", lambda text, *words: said.append(text % words))
     assert panel.from_flags(LOADED, stage.protocol()) == ((), ("r", "s"))
-    assert 'pip install "mia_jax[judge]"' in said[0]
+    assert 'pip install -e ".[judge]"' in said[0]
 
 
 @pytest.mark.parametrize("asked", [{"judges": ["dlib"]}], indirect=True)

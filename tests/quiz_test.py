@@ -1,14 +1,22 @@
 """The binary of the study, and its files: what is made once, kept apart, refused, and counted."""
 
+import contextlib
 import csv
+import http.client
 import json
+import os
 import signal
+import socket
+import threading
+import time
 
 import binaries
 import numpy as np
 import observers_test
 import pytest
 import simulated
+import uvicorn
+from starlette.testclient import TestClient
 
 from experiments import panel_files, quiz_files, quiz_server, quiz_tables
 from experiments.quiz_files import Wanted
@@ -53,6 +61,98 @@ def test_a_plan_is_made_once_and_only_its_owner_reads_it(workdir):
     assert workdir.quiz.stat().st_mode & 0o777 == 0o700
     with pytest.raises(UserError, match=r"--people=4 contradicts .*plan.json, .* made with 3"):
         quiz_files.begin(workdir, Wanted(4, 2, "", True), ["people"], pytest.fail)
+
+
+def test_a_study_that_others_could_read_is_tightened_when_it_is_opened(workdir):
+    opened(workdir).answers.close()
+    (workdir.quiz / "returned").mkdir()
+    for path in (workdir.quiz, *workdir.quiz.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    opened(workdir)
+    for path in (workdir.quiz, *workdir.quiz.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert {"secret", "answers.sqlite"} <= {path.name for path in workdir.quiz.iterdir()}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100000, b"\xff", None], ids=str)
+def test_deleting_on_the_page_does_all_that_forgetting_does(workdir, content):
+    """And a file that came back damaged, or a pipe, is not in the way."""
+    found = opened(workdir)
+    returned = workdir.quiz / "returned"
+    storage.write_json(returned / "theirs.json", sheet_of(found, 2))
+    storage.write_json(returned / "other.json", sheet_of(found, 3))
+    quiz_tables.write_answers(workdir, quiz_files.all_answers(workdir, found))
+    if content is None:
+        os.mkfifo(returned / "a.json")
+    else:
+        (returned / "a.json").write_bytes(content[:2000000])
+    client = TestClient(quiz_server.application(workdir, found, ["testserver"]))
+    path = f"/o/{found.words.observer(2)}/delete"
+    form = simulated.Form(client.get(path).text).hidden
+    assert client.post(path, data=form).status_code == 200
+    assert {each.name for each in returned.iterdir()} == {"a.json", "other.json"}
+    assert not {"answers.json", "answers.csv"} & {each.name for each in workdir.quiz.iterdir()}
+    assert found.answers.deleted() == {2}
+
+
+@contextlib.contextmanager
+def waiting_for_heads(most, patience):
+    """A server that says yes, in a thread: its port."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"yes"})
+
+    config = uvicorn.Config(
+        *(app, "127.0.0.1", 0),
+        http=quiz_server.impatient(most, patience),
+        log_config=None,
+        lifespan="off",
+    )
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started:
+        thread.join(0.01)
+    try:
+        yield running.servers[0].sockets[0].getsockname()[1]
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+def asked(port, address):
+    client = http.client.HTTPConnection("127.0.0.1", port, 30, source_address=(address, 0))
+    client.request("GET", "/")
+    answer = client.getresponse().read()
+    client.close()
+    return answer
+
+
+def test_half_open_heads_keep_nobody_away():
+    """Those of one address are few, and each ends by itself, whether it sent nothing or a part."""
+    with waiting_for_heads(5, 1.0) as port, contextlib.ExitStack() as stack:
+        halves = []
+        for number in range(30):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            halves.append(half)
+            with contextlib.suppress(ConnectionError):
+                half.sendall(b"GET / HTTP/1.1\r\nHost: a" if number % 2 else b"")
+        assert asked(port, "127.0.0.2") == b"yes"
+        for half in halves:
+            with contextlib.suppress(ConnectionError):
+                assert half.recv(1) == b""
+        assert asked(port, "127.0.0.1") == b"yes"
+
+
+def test_one_who_is_slow_between_requests_is_not_cut_off():
+    with waiting_for_heads(5, 1.0) as port:
+        client = http.client.HTTPConnection("127.0.0.1", port, 30)
+        for _ in range(3):
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"yes"
+            time.sleep(0.6)
+        client.close()
 
 
 def test_a_work_directory_without_a_study_is_named(tmp_path):

@@ -82,7 +82,7 @@ def test_what_only_relatives_name_is_said_to_be_no_likeness():
 
 def test_without_an_independent_judge_nothing_is_claimed():
     said = sentences.summary(judged.evaluation())
-    assert "is not answered here" in said[0] and 'pip install "mia_jax[judge]"' in said[0]
+    assert "is not answered here" in said[0] and 'pip install -e ".[judge]"' in said[0]
     assert "belong together" not in " ".join(said)
 
 

@@ -161,6 +161,15 @@ def test_answers_are_for_who_holds_the_token(served, tmp_path):
     assert found.simulated
 
 
+def test_wrong_tokens_do_not_keep_the_owner_from_the_answers(tmp_path):
+    with simulated.serving(PLAN, IMAGES, tmp_path / "answers.sqlite") as (address, words, _):
+        stranger = simulated.Client(address, words.observer(1))
+        path, own = "/admin/answers.json", {"Authorization": f"Bearer {words.admin()}"}
+        statuses = [stranger.get(path, Authorization="Bearer x")[0] for _ in range(905)]
+        assert statuses[0] == 404 and statuses[-1] == 429
+        assert stranger.get(path, **own)[0] == 200
+
+
 def test_deleting_takes_a_form_of_ones_own_and_ends_the_link(served):
     observer = client(served, 10)
     begin(observer)

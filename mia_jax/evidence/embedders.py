@@ -241,6 +241,6 @@ def _load(kind: Callable[[str], Any], path: pathlib.Path) -> Any:
 def _missing() -> MissingError:
     """Says what to install."""
     return MissingError(
-        'the judge dlib needs dlib and its weights, which are not installed: pip install "mia_jax'
-        '[judge]"'
+        "the judge dlib needs dlib and its weights, which are not installed: "
+        f"{packages.hint('judge')}"
     )

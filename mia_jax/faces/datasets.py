@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mia_jax.faces import images, sources
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 _CREDITS = {
@@ -134,7 +135,7 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike[str] | None, downlo
         except ImportError as error:
             raise MissingError(
                 f"preparing {name} needs TensorFlow, which is not installed: "
-                'pip install "mia_jax[prepare]"'
+                f"{packages.hint('prepare')}"
             ) from error
         except MissingError:
             raise

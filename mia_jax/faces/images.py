@@ -12,9 +12,12 @@ from PIL import Image, ImageOps
 
 from mia_jax.runtime.errors import UserError
 
+# Formats of photographs. Pillow knows more, and calls other programs for some, as for PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 
 def read_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Decodes a photograph of any format and mode that Pillow knows, and turns it upright.
+    """Decodes a photograph of one of `FORMATS` and of any mode, and turns it upright.
 
     Args:
       file: Path or binary stream.
@@ -24,14 +27,15 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
       values in [0, 255]. Transparent parts are laid on white.
 
     Raises:
-      UserError: The file is no image, is damaged or truncated, announces so many pixels that
-        Pillow suspects a decompression bomb, or has values out of its format's range.
+      UserError: The file is no image, or of another format, is damaged or truncated, announces so
+        many pixels that Pillow suspects a decompression bomb, or has values out of its format's
+        range.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow also warns of damage that it repairs.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 image.load()
                 return plain(ImageOps.exif_transpose(image))
         except Exception as error:  # Damage surfaces as OSError, SyntaxError, struct.error, ...

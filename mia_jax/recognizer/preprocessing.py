@@ -5,7 +5,6 @@ and `prepare` turns them into what the model takes; gradients flow through it.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.recognizer.architectures import ApplyFn
+from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 RGB, BGR, GRAY = "RGB", "BGR", "gray"
@@ -95,7 +95,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise MissingError(f"{path} does not exist: name a JSON file that describes the pictures")
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = storage.parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no JSON ({error})") from error
     if not isinstance(given, dict):

@@ -4,6 +4,7 @@ What is None is written as an en dash; the page has no other reason for one.
 """
 
 import json
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,14 +77,19 @@ def position(rate: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """Write the value of a flag or an option."""
+    """Write the value of a flag or an option; of a path the last part, which tells no place."""
     if value is None:
         return DASH
     if isinstance(value, str):
-        return value or '""'
+        return _last_part(value) or '""'
     if isinstance(value, list | tuple) and all(isinstance(part, str | int) for part in value):
-        return ", ".join(map(str, value)) or DASH
+        return ", ".join(_last_part(str(part)) for part in value) or DASH
     return json.dumps(value)
+
+
+def _last_part(text: str) -> str:
+    """Return the name of a file or folder without where it lies; another text as it is."""
+    return pathlib.PurePath(text).name if "/" in text else text
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

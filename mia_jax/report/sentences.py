@@ -22,6 +22,7 @@ from mia_jax.report.formats import (
     rough,
     share,
 )
+from mia_jax.runtime import packages
 
 DIVERGED = (
     "The attack diverged: lower --rate. In the median a restart's last loss is above its first, so "
@@ -118,7 +119,7 @@ def _result(evaluation: Evaluation) -> str:
         return (
             "Whether the model gives away what people look like is not answered here: every judge "
             "shares something with the target, and may be fooled by what fools it. Ask one that "
-            'shares nothing: pip install "mia_jax[judge]", then evaluate again.'
+            f"shares nothing: {packages.hint('judge')}, then evaluate again."
         )
     judge = "A judge that shares" if len(asked) == 1 else "Judges that share"
     said = [

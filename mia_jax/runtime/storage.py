@@ -5,12 +5,17 @@ stored as `.npz`, so that numpy alone opens them. numpy reads a member of such a
 here members are mapped to the file, and joined part by part, since a person's clones may be too
 many for memory. Chunked stores such as zarr, by way of tensorstore, would do both, but are
 directories of many files, which no single rename makes whole.
+
+What is written shows people, so that nobody but its owner may read it, whatever the umask. What is
+read may be somebody else's: it is an ordinary file, and unpacks to no more than it says.
 """
 
 import contextlib
 import csv
 import fcntl
+import io
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -20,9 +25,60 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import MissingError, UserError
 
 _TEMPORARY = ".writing-"
+_OTHERS = 0o077  # What others may do with a file or a directory.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # With these a spreadsheet begins to compute.
+
+
+def make_directory(directory: pathlib.Path) -> None:
+    """Makes a directory that only its owner may read, with its parents, where it does not exist.
+
+    Args:
+      directory: The directory; one that is there stays as it is.
+
+    Raises:
+      OSError: If it cannot be made.
+    """
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def tighten(path: pathlib.Path, below: bool = False) -> None:
+    """Takes from others what they may do with a file or directory; nothing is ever widened.
+
+    Args:
+      path: The file or directory; what does not exist, or is somebody else's, stays as it is.
+      below: Whether everything below it is meant as well.
+    """
+    for each in (path, *(path.rglob("*") if below else ())):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            mode = each.lstat().st_mode
+            if mode & _OTHERS and not each.is_symlink():
+                each.chmod(mode & 0o777 & ~_OTHERS)
+
+
+def check_links(directory: pathlib.Path) -> None:
+    """Refuses a directory with a link that leads out of it, through which others might be written.
+
+    Args:
+      directory: The directory; it need not exist.
+
+    Raises:
+      UserError: If there is such a link, naming it.
+    """
+    home = directory.resolve()
+    for folder, folders, files in os.walk(directory):
+        for path in (pathlib.Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise UserError(
+                    f"{path} is a link that leads out of {directory}: nothing is written through "
+                    "it, so put there what it leads to, or take it away"
+                )
 
 
 def check_writable(directory: pathlib.Path) -> None:
@@ -34,7 +90,7 @@ def check_writable(directory: pathlib.Path) -> None:
     Raises:
       OSError: If it cannot be made or written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(b"x")
         file.flush()
@@ -43,7 +99,7 @@ def check_writable(directory: pathlib.Path) -> None:
 @contextlib.contextmanager
 def _whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside a file, and renames it to that once it is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     temporary = pathlib.Path(name)
     try:
@@ -52,7 +108,6 @@ def _whole(path: pathlib.Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -117,11 +172,39 @@ def read_json(path: pathlib.Path) -> Any:
       UserError: If it is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(_ordinary(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path} does not exist") from None
     except ValueError as error:
         raise UserError(f"{path} is not readable JSON ({error}): delete it to redo it") from None
+
+
+def parse_json(text: str) -> Any:
+    """Reads JSON from a text that may be somebody else's.
+
+    Args:
+      text: The text.
+
+    Returns:
+      Its content.
+
+    Raises:
+      ValueError: If it is not JSON, so deep that Python gives up, or holds half a character, which
+        could not be written again.
+    """
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is too deep") from None
+    return found
+
+
+def _ordinary(path: pathlib.Path) -> pathlib.Path:
+    """Returns a path; what is there must be a file, since a pipe or a device may never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no ordinary file")
+    return path
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -139,13 +222,49 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _readable(path: pathlib.Path) -> Iterator[None]:
     """Puts whatever a damaged file raises in one sentence."""
     try:
+        _ordinary(path)
         yield
     except FileNotFoundError:
         raise MissingError(f"{path} does not exist") from None
-    except PermissionError:
+    except (PermissionError, UserError):
         raise
     except Exception as error:  # zipfile, numpy and zlib each have their own.
         raise UserError(f"{path} cannot be read ({error}): delete it to redo it") from None
+
+
+@contextlib.contextmanager
+def checked_arrays(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Opens an `.npz` file of others, once it is seen that it asks for no more than it holds.
+
+    Args:
+      path: The file.
+
+    Yields:
+      Its arrays by name, none of them pickled, as `numpy.load` gives them.
+
+    Raises:
+      UserError: If it unpacks to too much.
+      Exception: What zipfile and numpy raise of a damaged file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        bounds.check_unpacked(str(path), members)
+        for member in members:
+            with archive.open(member) as file:
+                _check_array(file, member.file_size)
+    with np.load(path, allow_pickle=False) as arrays:
+        yield arrays
+
+
+def _check_array(file: Any, size: int) -> None:
+    """Refuses an array that declares more than there is; numpy would allocate it first."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > size or any(side < 0 for side in shape):
+        raise ValueError(f"it declares an array of {shape}, and holds {size} bytes")
 
 
 def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -162,7 +281,7 @@ def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[
       MissingError: If there is no such file.
       UserError: If it is damaged or lacks one of the arrays.
     """
-    with _readable(path), np.load(path, allow_pickle=False) as file:
+    with _readable(path), checked_arrays(path) as file:
         return {name: file[name] for name in (file.files if names is None else names)}
 
 
@@ -251,15 +370,27 @@ def join_arrays(
                 np.lib.format.write_array(member, array)
 
 
-def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(
+    path: pathlib.Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
+) -> None:
     """Writes a table whole, as CSV with a header.
 
     Args:
       path: The file.
-      rows: The rows, at least one, all with the same columns.
+      rows: The rows, all with the same columns. A text with which a spreadsheet would begin to
+        compute is quoted.
+      columns: Their names; by default those of the first row, which must be there.
     """
-    lines = [",".join(rows[0])] + [",".join(str(row[name]) for name in rows[0]) for row in rows]
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns or [*rows[0]], lineterminator="\n")
+    table.writeheader()
+    table.writerows([{name: _cell(value) for name, value in row.items()} for row in rows])
+    write_bytes(path, text.getvalue().encode())
+
+
+def _cell(value: Any) -> Any:
+    """Quotes a text that a spreadsheet would take for a formula; numbers stay as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def read_table(path: pathlib.Path) -> list[dict[str, float]]:
@@ -270,11 +401,14 @@ def read_table(path: pathlib.Path) -> list[dict[str, float]]:
 
     Returns:
       The rows; none where there is no such file.
+
+    Raises:
+      UserError: If it is damaged.
     """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
+    with _readable(path), path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file, strict=True)
         # Not json.loads: it refuses the nan and inf of a training that diverged.
         return [
             {key: int(value) if value.isdecimal() else float(value) for key, value in row.items()}

@@ -44,6 +44,10 @@ class Links(NamedTuple):
         """Returns the name of the picture at a place of one observer's step."""
         return self._word("picture", number, step, place)
 
+    def noise(self, name: str) -> bytes:
+        """Returns what the last bits of a picture follow from, which its name does not tell."""
+        return hmac.new(self.secret, f"noise\0{name}".encode(), hashlib.sha256).digest()
+
     def _word(self, *purpose: str | int) -> str:
         text = "\0".join(map(str, purpose)).encode()
         word = hmac.new(self.secret, text, hashlib.sha256).digest()

@@ -1,8 +1,9 @@
 """Pictures as observers get them: all of one size, one format and one length in bytes.
 
 A file must not tell what it shows: photographs and clones go through the same steps, nothing is
-compressed, and each time that a picture is sent its last bits differ, so that no two files can be
-found to be the same picture.
+compressed, and wherever a picture is sent its last bits differ, by a key that follows from the
+secret. So no two files are equal, and nobody can take the difference away by a name. Whoever
+compares pixels still sees that two files are of one picture, as eyes do.
 """
 
 import hashlib
@@ -29,17 +30,17 @@ def uniform(image: np.ndarray) -> np.ndarray:
     return np.asarray(resized).reshape(SIDE, SIDE, -1)
 
 
-def encode(pixels: np.ndarray, name: str) -> bytes:
+def encode(pixels: np.ndarray, key: bytes) -> bytes:
     """Writes a picture as a file whose length depends on nothing but its shape.
 
     Args:
       pixels: `[SIDE, SIDE, channels]` of 8 bits.
-      name: Under which it is sent; another name changes some values by one.
+      key: Of the place where it is sent (`Links.noise`); another one changes some values by one.
 
     Returns:
       An uncompressed PNG file without any comment or date.
     """
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    seed = int.from_bytes(hashlib.sha256(key).digest()[:16])
     noise = np.random.default_rng(seed).integers(-1, 2, pixels.shape, np.int16)
     buffer = io.BytesIO()
     disturbed = np.clip(pixels + noise, 0, 255).astype(np.uint8)

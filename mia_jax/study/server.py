@@ -32,6 +32,7 @@ from mia_jax.study.store import Store
 _BODY = 2048  # Bytes of a form, at most: an answer takes a hundred.
 _PATIENCE = 10.0  # Seconds that a form may take to arrive.
 _REQUESTS = 900  # Of one link in a minute, at most: a page takes a dozen.
+_STRANGER, _OWNER = 0, -1  # They have a budget of their own, as each observer has.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
@@ -53,7 +54,7 @@ class _Allowance:
     taken: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def take(self, number: int) -> bool:
-        """Tells whether one more request of an observer, 0 for strangers, is allowed."""
+        """Tells whether one more request of an observer, or of others, is allowed."""
         minute = int(time.monotonic() // 60)
         if minute != self.minute:
             self.minute, self.taken = minute, {}
@@ -90,7 +91,12 @@ def _stranger() -> _Refused:
 
 
 def make_app(
-    plan: Plan, images: np.ndarray, answers: Store, words: Links, hosts: Sequence[str]
+    plan: Plan,
+    images: np.ndarray,
+    answers: Store,
+    words: Links,
+    hosts: Sequence[str],
+    forget: Callable[[int], None],
 ) -> Starlette:
     """Makes the application.
 
@@ -100,6 +106,7 @@ def make_app(
       answers: Where answers are kept; everybody invited there has a link.
       words: Links and names.
       hosts: Names by which the server may be called.
+      forget: Deletes an observer's answers, by number, wherever they are.
 
     Returns:
       An ASGI application.
@@ -112,7 +119,7 @@ def make_app(
     def observer_of(request: Request) -> tuple[int, str, tuple[Step, ...]]:
         """Returns the observer whose link was called, the link, and the observer's steps."""
         link = request.path_params["link"]
-        number = numbers.get(_digest(link), 0)
+        number = numbers.get(_digest(link), _STRANGER)
         if not allowance.take(number):
             raise _Refused(429, "Too fast", "Please wait a minute, then use your link again.")
         if not number:
@@ -158,7 +165,8 @@ def make_app(
         found = [which for which, name in zip(shown, names, strict=True) if name == wanted]
         if not found:
             raise _stranger()
-        return Response(pictures.encode(images[found[0]], wanted), media_type="image/png")
+        sent = pictures.encode(images[found[0]], words.noise(wanted))
+        return Response(sent, media_type="image/png")
 
     async def deletion(request: Request) -> Response:
         number, link, _ = observer_of(request)
@@ -171,14 +179,15 @@ def make_app(
         fields = await _form(request, ("form",))
         if not links.same(fields["form"], words.form(number, "delete")):
             raise _foreign(link)
-        answers.delete(number)
+        forget(number)
         return HTMLResponse(pages.message(plan, "Deleted", "Your answers are deleted for good."))
 
     async def export(request: Request) -> Response:
-        if not allowance.take(0):
-            raise _Refused(429, "Too fast", "Please wait a minute.")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not links.same(token, words.admin()):
+        known = scheme.lower() == "bearer" and links.same(token, words.admin())
+        if not allowance.take(_OWNER if known else _STRANGER):
+            raise _Refused(429, "Too fast", "Please wait a minute.")
+        if not known:
             raise _stranger()
         found = design.resolve(plan, answers.answers())
         return JSONResponse(records.versioned(found))

@@ -56,7 +56,8 @@ def render(plan: Plan, number: int, images: np.ndarray, words: Links) -> str:
     )
 
     def uri(picture: int, *name: int) -> str:
-        data = pictures.encode(images[picture], words.picture(number, *name))
+        key = words.noise(words.picture(number, *name))
+        data = pictures.encode(images[picture], key)
         return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
     def shown(place: int) -> dict[str, object]:

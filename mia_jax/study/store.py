@@ -5,6 +5,7 @@ first. The file knows observers by number only. Deleted answers are overwritten.
 """
 
 import contextlib
+import os
 import pathlib
 import sqlite3
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ class Store:
           UserError: If it holds answers to another plan, or is none of ours.
         """
         try:
+            # SQLite gives its own files beside this one the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
             )

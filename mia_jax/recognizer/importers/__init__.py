@@ -36,12 +36,14 @@ _INSTEAD = {
 }
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads a model of any kind that a file holds whole, by the end of its name.
 
     Args:
       path: The file: .onnx, .pt2, .keras or .jaxexport.
       output: The name of the output to take, where a model in ONNX has several.
+      trust: Whether what the file holds may run, such as operators and layers of its own; else it
+        is refused.
 
     Returns:
       The model.
@@ -55,7 +57,7 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
     if kind not in IMPORTERS:
         said = _INSTEAD.get(kind, f"models come as {', '.join(IMPORTERS)} or module:function")
         raise UserError(f"{path} is of no kind that is read here: {said}")
-    imported = IMPORTERS[kind](path, output)
+    imported = IMPORTERS[kind](path, output, trust)
     check_finite(imported, str(path))
     return imported
 

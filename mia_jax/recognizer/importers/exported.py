@@ -1,12 +1,14 @@
 """Archives of `jax.export`, as functions of JAX.
 
 An archive has no rule for `vmap`, which the attack uses; but each picture of a batch is on its own,
-so that another axis becomes part of the batch.
+so that another axis becomes part of the batch. It may call functions of the process by name, such
+as Python's by a number, so that the names are looked at first.
 """
 
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,23 +18,31 @@ from jax.custom_batching import custom_vmap
 
 from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime import bounds
+from mia_jax.runtime.errors import MissingError, UserError, shorten
+
+# What jax.export itself adds to a function; kernels of libraries are not among them.
+_CALLED = ("Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "shape_assertion")
+_CALL = re.compile(r"custom_call(?: @([\w.]+)\()?")
+_WAITING = re.compile(r"\b(?:stablehlo|mhlo)\.(infeed|outfeed|send|recv)\b")
+_ARRAY = re.compile(r"tensor<((?:[0-9?]+x)+)")
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads an archive that holds weights and function: `images -> logits`.
 
     Args:
       path: The file, bytes of `jax.export.Exported.serialize(vjp_order=1)`.
       output: Not used.
+      trust: Whether it may call whatever functions it names.
 
     Returns:
       The model; its weights are within the function, and `params` is empty.
 
     Raises:
       MissingError: If the file is missing.
-      UserError: If it is damaged, takes anything but pictures, has no gradient, or is not for this
-        kind of device.
+      UserError: If it is damaged, takes anything but pictures, has no gradient, is not for this
+        kind of device, or calls what is not known to be harmless.
     """
     del output
     if not pathlib.Path(path).is_file():
@@ -40,8 +50,38 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
     try:
         exported = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
     except Exception as error:  # flatbuffers and jax each have their own.
-        raise UserError(f"{path} is no whole archive of jax.export ({error})") from error
+        raise UserError(f"{path} is no whole archive of jax.export ({_line(error)})") from error
+    if not trust:
+        _check_calls(str(path), exported)
     return of_exported(exported, str(path))
+
+
+def _check_calls(path: str, exported: Any) -> None:
+    """Refuses an archive whose function or gradient calls what may run code, or asks for much."""
+    try:
+        modules = [exported.mlir_module()]
+        if exported.has_vjp():
+            modules.append(exported.vjp().mlir_module())
+    except Exception as error:  # Whatever jaxlib raises.
+        raise UserError(f"{path} is no whole archive of jax.export ({_line(error)})") from error
+    for text in modules:
+        called = {found or "one without a name" for found in _CALL.findall(text)} - {*_CALLED}
+        called |= set(_WAITING.findall(text))
+        if called:
+            raise UserError(
+                f"{path} calls {shorten(min(called))}, which may run code: export a function of "
+                "jax.numpy and jax.lax alone, or to ONNX, or say --trust_model if you know who "
+                "made it"
+            )
+        for shape in {*_ARRAY.findall(text)}:
+            sides = shape.removesuffix("x").split("x")
+            bounds.check_elements(path, [int(side) for side in sides if side != "?"])
+
+
+def _line(error: Exception) -> str:
+    """Returns the first line of an error's message."""
+    first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+    return shorten(first)
 
 
 def of_exported(exported: Any, where: str) -> Imported:

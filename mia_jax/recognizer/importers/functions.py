@@ -11,6 +11,7 @@ import numpy as np
 
 from mia_jax.recognizer.importers import keras, torch
 from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError, shorten
 
 
@@ -123,12 +124,14 @@ def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
 
             return load_file(path)
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with storage.checked_arrays(path) as arrays:
                 return dict(arrays)
     except ImportError as error:
         raise MissingError(
             f"{path} needs the package safetensors: pip install safetensors"
         ) from error
+    except UserError:
+        raise
     except Exception as error:  # zipfile, numpy and safetensors each have their own.
         raise UserError(f"{path} is no whole file of arrays ({error})") from error
     raise UserError(f"{path} is of no kind that is read here: give .safetensors or .npz")

@@ -1,6 +1,12 @@
-"""Models of Keras 3, as functions of JAX: Keras itself evaluates them, on its JAX backend."""
+"""Models of Keras 3, as functions of JAX: Keras itself evaluates them, on its JAX backend.
+
+What runs code, such as Lambda layers, is refused by Keras's own safe mode. What a file declares is
+measured before Keras allocates it.
+"""
 
 import functools
+import json
+import math
 import os
 import pathlib
 import sys
@@ -13,17 +19,19 @@ import jax.numpy as jnp
 
 from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime import bounds, packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 _BACKEND = "KERAS_BACKEND"
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads a model that Keras 3 saved.
 
     Args:
       path: The file, which ends in .keras.
       output: Not used: a model of several outputs is refused.
+      trust: Whether code in the file may run, and it may be of any size.
 
     Returns:
       The model. Its weights are {"trainable": [...], "fixed": [...]}.
@@ -40,13 +48,36 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no whole file of Keras 3: save the model as .keras")
     try:
-        loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+        if not trust:
+            _check_size(keras, str(path))
+        loaded = keras.saving.load_model(path, compile=False, safe_mode=not trust)
+    except UserError:
+        raise
     except Exception as error:  # Whatever Keras raises.
         reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"{path} cannot be read by Keras without its own code ({reason})"
         ) from error
     return of_model(loaded, str(path))
+
+
+def _check_size(keras: Any, path: str) -> None:
+    """Refuses a model that declares more numbers than the file holds, or too many for memory."""
+    with zipfile.ZipFile(path) as archive:
+        bounds.check_unpacked(path, archive.infolist())
+        config = json.loads(archive.read("config.json"))
+        stored = sum(each.file_size for each in archive.infolist())
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # Shapes, and no weights.
+            shapes = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        for layer in getattr(shapes, "layers", ()):
+            sides = getattr(getattr(layer, "output", None), "shape", ())
+            bounds.check_elements(path, [side for side in sides if side is not None])
+        declared = sum(math.prod(each.shape) for each in shapes.variables)
+    finally:
+        keras.utils.clear_session(free_memory=False)  # Else Keras makes those weights later.
+    if declared > stored:
+        raise UserError(f"{path} declares {declared} weights, and holds {stored} bytes")
 
 
 def of_model(loaded: Any, where: str) -> Imported:
@@ -109,7 +140,7 @@ def _keras() -> Any:
         import keras
     except ImportError as error:
         raise MissingError(
-            'a model of Keras needs the package keras: pip install "mia_jax[keras]"'
+            f"a model of Keras needs the package keras: {packages.hint('keras')}"
         ) from error
     finally:
         if before is None:

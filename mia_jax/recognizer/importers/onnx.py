@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.recognizer.importers import model
+from mia_jax.recognizer.importers import external, model
 from mia_jax.recognizer.importers.model import Imported
 from mia_jax.recognizer.importers.operations import (
     ELEMENTWISE,
@@ -24,6 +24,7 @@ from mia_jax.recognizer.importers.operations import (
     REDUCTIONS,
     STATIC,
 )
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 
 _CHANNELS_LAST = (0, 2, 3, 1)
@@ -82,12 +83,13 @@ class Graph(NamedTuple):
     single: bool
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads a model.
 
     Args:
       path: The file.
       output: The name of the output to take, where there are several.
+      trust: Not used: nothing in such a file runs.
 
     Returns:
       The model. Its weights are the file's, by name; kernels are turned so that features are last.
@@ -97,6 +99,7 @@ def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
       UserError: If the file is damaged, does not take pictures, has several outputs of which none
         is named, or uses what is not supported.
     """
+    del trust
     return convert(_read(path), str(path), output)
 
 
@@ -106,7 +109,7 @@ def _onnx() -> Any:
         import onnx
     except ImportError as error:
         raise MissingError(
-            'a model in ONNX needs the package onnx: pip install "mia_jax[onnx]"'
+            f"a model in ONNX needs the package onnx: {packages.hint('onnx')}"
         ) from error
     return onnx
 
@@ -117,10 +120,14 @@ def _read(path: str | os.PathLike[str]) -> Any:
     if not pathlib.Path(path).is_file():
         raise MissingError(f"{path} does not exist: name a file of a model")
     try:
-        proto = onnx.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        external.check(proto, path)
+        onnx.load_external_data_for_model(proto, str(pathlib.Path(path).parent))
         for output in proto.graph.output:  # Only the checker wants to know their shape.
             output.type.tensor_type.shape.SetInParent()
         onnx.checker.check_model(proto)
+    except UserError:
+        raise
     except Exception as error:  # protobuf, onnx and the file system each have their own.
         reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} is no whole ONNX model ({reason})") from error

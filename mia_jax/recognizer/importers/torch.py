@@ -3,13 +3,11 @@
 A module is exported first, so that both go one way: PyTorch's own exporter writes the program as
 ONNX, in memory, and `onnx` reads it, with everything that makes it fast on CPU. torchax would go
 the direct way, but its last release, 0.0.13, cannot be imported beside PyTorch 2.13, which has no
-named tensors. Nothing that is pickled is read: torch itself falls back to pickle where an archive
-asks for it, so archives that do are refused before torch sees them.
+named tensors. Nothing that is pickled is read, and a program is looked at by `programs` before
+torch sees it.
 """
 
 import contextlib
-import io
-import json
 import logging
 import os
 import pathlib
@@ -18,8 +16,9 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mia_jax.recognizer.importers import onnx
+from mia_jax.recognizer.importers import onnx, programs
 from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime import bounds, packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 
@@ -30,31 +29,33 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise MissingError(
-            "a model of PyTorch needs the packages torch and onnxscript: pip install "
-            '"mia_jax[torch]"'
+            f"a model of PyTorch needs the packages torch and onnxscript: {packages.hint('torch')}"
         ) from error
     return torch
 
 
-def load(path: str | os.PathLike[str], output: str | None = None) -> Imported:
+def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
     """Reads a program that `torch.export.save` wrote.
 
     Args:
       path: The file, which ends in .pt2.
       output: Not used: a program of several outputs is refused.
+      trust: Whether PyTorch may read the file as it is, and run what is in it.
 
     Returns:
       The model.
 
     Raises:
       MissingError: If the file, torch or onnxscript are missing.
-      UserError: If the file is damaged, holds something pickled, or is no program of pictures.
+      UserError: If the file is damaged, holds what may run, or is no program of pictures.
     """
     del output
+    source = path if trust else programs.copied(path)
     torch = _torch()
-    _check_archive(path)
+    if not pathlib.Path(path).is_file():
+        raise MissingError(f"{path} does not exist: name a file of a model")
     try:
-        program = torch.export.load(path)
+        program = torch.export.load(source)
     except Exception as error:  # Whatever torch raises.
         raise UserError(f"{path} is no whole program of torch.export ({_line(error)})") from error
     return of_program(program, str(path))
@@ -124,39 +125,6 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_archive(path: str | os.PathLike[str]) -> None:
-    """Refuses an archive with anything in it that torch would have to unpickle."""
-    if not pathlib.Path(path).is_file():
-        raise MissingError(f"{path} does not exist: name a file of a model")
-    torch = _torch()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                _check_member(torch, str(path), name, archive)
-    except (zipfile.BadZipFile, EOFError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is no whole program of torch.export ({error})") from error
-
-
-def _check_member(torch: Any, path: str, name: str, archive: zipfile.ZipFile) -> None:
-    """Refuses a file of an archive that torch would unpickle."""
-    last = pathlib.PurePosixPath(name).name
-    pickled = "custom_obj" in last or "opaque" in last or name.endswith((".pkl", ".pickle"))
-    if last.endswith("_config.json"):
-        pickled = any(
-            each.get("use_pickle") for each in json.loads(archive.read(name))["config"].values()
-        )
-    elif name.endswith(".pt"):
-        try:
-            torch.load(io.BytesIO(archive.read(name)), weights_only=True)
-        except Exception:  # Whatever torch says that is not a tensor.
-            pickled = True
-    if pickled:
-        raise UserError(
-            f"{path} holds pickled objects ({name}), which may run any code when they are read: "
-            "export the model with torch.export.save without custom objects, or to ONNX"
-        )
-
-
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads weights by name, from safetensors or from what `torch.save` wrote of a state_dict.
 
@@ -178,7 +146,12 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                bounds.check_unpacked(str(path), archive.infolist())
         state = torch.load(path, weights_only=True, map_location="cpu")
+    except UserError:
+        raise
     except Exception as error:  # Whatever torch or safetensors raises.
         raise UserError(
             f"{path} holds no plain tensors ({_line(error)}): save the state_dict of the model, "
