@@ -79,7 +79,7 @@ def read(
       name: A file, or module:function.
       weights: A file of weights for a function; None without.
       output: The output to take; None for the only one.
-      size: Height and width of the pictures of a function's model.
+      size: Height and width of the pictures, of a model that leaves them open.
       given: What is said of its pictures; only whether they are gray matters.
 
     Returns:
@@ -91,7 +91,8 @@ def read(
     if ":" not in name or pathlib.Path(name).exists():
         if weights:
             raise UserError(f"--weights is for --model=module:function, and {name} has its own")
-        return importers.load(name, output)
+        sides = size if size and len(size) == 2 else (None, None)
+        return importers.load(name, output, (*sides, None))
     if size is None:
         raise UserError(f"--model={name} needs --size, the side of its pictures")
     channels = 1 if given.get("channels") == preprocessing.GRAY else 3

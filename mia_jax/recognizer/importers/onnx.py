@@ -154,10 +154,19 @@ def _apply(graph: Graph, params: Mapping[str, Any], images: jax.Array) -> jax.Ar
         result = evaluate(images)
         if result.ndim > 1 and result.shape[0] == len(images):
             return passing(model.vectors(graph.where, result))
+
     # The graph takes one picture at a time, or makes of several something that is not theirs.
-    return passing(
-        jax.vmap(lambda image: model.vectors(graph.where, evaluate(image[None]))[0])(images)
-    )
+    def of_one(image: Any) -> jax.Array:
+        result = evaluate(image[None])
+        whole = result[None] if result.ndim == 1 else result  # Its axis of one may be squeezed.
+        if len(whole) != 1:
+            raise UserError(
+                f"{graph.where} returns {model.spell(result.shape)} for one picture where a "
+                "recognizer returns [1, classes] or [1, features]"
+            )
+        return model.vectors(graph.where, whole)[0]
+
+    return passing(jax.vmap(of_one)(images))
 
 
 def _without_gradient(where: str, blocked: str) -> Callable[[jax.Array], jax.Array]:

@@ -1,7 +1,6 @@
 """Graphs of ONNX as they are evaluated: steps in order, constants computed, weights apart."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,20 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.recognizer.importers import onnx_static, onnx_tidy
+from mia_jax.recognizer.importers import onnx_static, onnx_tensors, onnx_tidy
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING, OWN_DOMAIN
 from mia_jax.recognizer.importers.operations import (
     LARGEST,
     OPERATIONS,
-    Layout,
-    check_size,
     complete,
 )
 from mia_jax.recognizer.importers.operations.quantization import LOWERED, lower
 from mia_jax.runtime.errors import UserError, list_some
 
 _QUANTIZED = 21  # From this opset on, conversions of quantized numbers have all their attributes.
-_AT_LEAST_13 = 13
 
 
 class Node(NamedTuple):
@@ -123,22 +119,7 @@ def _read_weights(reading: _Reading, graph: Any, rename: Mapping[str, str]) -> N
         reading.known[rename.get(each.name, each.name)] = numpy_helper.to_array(each)
     for each in graph.sparse_initializer:
         name = each.values.name
-        reading.known[rename.get(name, name)] = _dense(each)
-
-
-def _dense(sparse: Any) -> np.ndarray:
-    """Fills in the zeros of a tensor of which only the rest is written down."""
-    from onnx import numpy_helper
-
-    check_size(sparse.dims)
-    values = numpy_helper.to_array(sparse.values)
-    places = numpy_helper.to_array(sparse.indices)
-    array = np.zeros(tuple(sparse.dims), values.dtype)
-    if places.ndim == 2:
-        array[tuple(places.T)] = values
-    else:
-        array.reshape(-1)[places] = values
-    return array
+        reading.known[rename.get(name, name)] = onnx_tensors.dense(each)
 
 
 def _read_nodes(
@@ -162,7 +143,10 @@ def _read_nodes(
         if kind == BRANCHING:
             _choose(reading, node, rename)
         elif kind == "Constant":
-            reading.known[node.outputs[0]] = _constant(node)
+            try:
+                reading.known[node.outputs[0]] = onnx_tensors.constant(proto)
+            except UserError as error:
+                raise _unsupported(node, error) from None
         elif kind in LOWERED:
             for each in _lowered(reading, node):
                 _add(reading, each)
@@ -175,37 +159,13 @@ def _count(outputs: Sequence[str]) -> int:
     return max((place + 1 for place, name in enumerate(outputs) if name), default=0)
 
 
-def _constant(node: Node) -> np.ndarray:
-    """Reads the number or numbers of a constant."""
-    (attribute,) = node.proto.attribute or (None,)
-    if attribute is not None and attribute.name == "sparse_value":
-        return _dense(attribute.sparse_tensor)
-    if attribute is None or attribute.name.startswith("value_string"):
-        raise _unsupported(node, UserError("it holds neither numbers nor a tensor"))
-    kind = np.float32 if "float" in attribute.name else np.int64
-    value = _attribute(attribute)
-    return value if isinstance(value, np.ndarray) else np.array(value, kind)
-
-
-def _attribute(attribute: Any) -> Any:
-    """Reads an attribute."""
-    from onnx import AttributeProto, helper, numpy_helper
-
-    value = helper.get_attribute_value(attribute)
-    if attribute.type == AttributeProto.STRING:
-        return value.decode()
-    if attribute.type == AttributeProto.TENSOR:
-        return numpy_helper.to_array(value)
-    return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
-
-
 def _lowered(reading: _Reading, node: Node) -> list[Node]:
     """Writes an operation on quantized numbers as operations on floats."""
     from onnx import helper
 
     one = "one, by which quantized numbers are multiplied"
     reading.known[one] = np.ones((), np.float32)
-    attributes = {each.name: _attribute(each) for each in node.proto.attribute}
+    attributes = {each.name: onnx_tensors.attribute_of(each) for each in node.proto.attribute}
     steps = []
     facts = {**node.attributes, "opset": max(reading.opset, _QUANTIZED), "outputs": 1}
     for kind, inputs, outputs, given in lower(
@@ -235,7 +195,7 @@ def _add(reading: _Reading, node: Node) -> None:
     opset = node.attributes["opset"]
     try:
         schema = onnx.defs.get_schema(node.kind, opset, "")
-        given = {each.name: _attribute(each) for each in node.proto.attribute}
+        given = {each.name: onnx_tensors.attribute_of(each) for each in node.proto.attribute}
         facts = {**complete(node.kind, operation, given, opset, schema), **node.attributes}
     except onnx.defs.SchemaError:
         raise _unsupported(node, UserError(f"opset {opset} has no {node.kind}")) from None
@@ -245,9 +205,8 @@ def _add(reading: _Reading, node: Node) -> None:
     if all(not name or name in reading.known for name in node.inputs) and operation.folds:
         _fold(reading, node)
         return
-    if operation.of_shape or (
-        operation.folds and all(not n or n in reading.static | reading.known.keys() for n in node.inputs)
-    ):
+    there = reading.static | reading.known.keys() | {""}
+    if operation.of_shape or (operation.folds and there.issuperset(node.inputs)):
         reading.static.update(node.outputs)
     reading.nodes.append(node)
 

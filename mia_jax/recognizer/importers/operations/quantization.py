@@ -44,12 +44,12 @@ def _spread(attributes: Attributes, x: Any, parameter: Any) -> Any:
     if parameter.size == 1:
         return parameter.reshape(())
     axis, block = attributes.get("axis", 1), attributes.get("block_size", 0)
-    if parameter.ndim == 1:
+    if not block and parameter.ndim == 1:
         sides = [1] * x.ndim
         sides[axis] = -1
         return parameter.reshape(sides)
-    if not block:
-        raise UserError("its scales have several axes, and it has no block_size")
+    if not block or parameter.ndim != x.ndim:
+        raise UserError("its scales have other axes than what it scales, and no block_size says why")
     whole = jnp.repeat(parameter, block, axis)
     return jax.lax.slice_in_dim(whole, 0, x.shape[axis], axis=axis)
 

@@ -1,7 +1,7 @@
 """Operations that resize: each axis by a matrix of weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from mia_jax.recognizer.importers.operations.operation import (
     Operation,
     check_size,
 )
-from mia_jax.runtime.errors import UserError
 
 
 def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
@@ -42,20 +41,25 @@ def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
 
 def _weights(length: int, size: int, factor: float, attributes: Attributes) -> np.ndarray:
     """Returns the weights `[size, length]` by which an axis is resized."""
-    at = np.arange(size)
-    center = (at + 0.5) / factor - 0.5
+    # In float32, as runtimes have it: what lies between two pixels then goes to the same of them.
+    at, ratio = np.arange(size, dtype=np.float32), np.float32(factor)
+    half = np.float32(0.5)
+    center = (at + half) / ratio - half
     how = attributes.get("coordinate_transformation_mode", "asymmetric")
     place = {
         "half_pixel": center,
         # Corrects what rounding the size has moved, about the middle.
-        "half_pixel_symmetric": center + length / 2 * (1 - size / (factor * length)),
-        "pytorch_half_pixel": center if size > 1 else 0.0 * at,
-        "asymmetric": at / factor,
-        "align_corners": at * ((length - 1) / max(size - 1, 1)),
+        "half_pixel_symmetric": center + np.float32(length / 2 * (1 - size / (factor * length))),
+        "pytorch_half_pixel": center if size > 1 else 0 * at,
+        "asymmetric": at / ratio,
+        "align_corners": at * np.float32(length - 1) / np.float32(max(size - 1, 1)),
     }[how]
     mode = attributes["mode"]
     if mode == "nearest":
-        return np.eye(length)[_nearest(place, length, attributes)]
+        # The specification does not say it before opset 11; onnxruntime does so.
+        old = "ceil" if factor < 1 else "floor"
+        rounding = old if attributes["opset"] < 11 else attributes["nearest_mode"]
+        return np.eye(length)[_nearest(place, length, rounding)]
     # What makes things smaller is smoothed over as many pixels as become one.
     stretch = min(factor, 1.0) if attributes.get("antialias") else 1.0
     reach = (1 if mode in ("linear", "bilinear") else 2) / stretch
@@ -74,18 +78,10 @@ def _weights(length: int, size: int, factor: float, attributes: Attributes) -> n
     return weights
 
 
-def _nearest(place: np.ndarray, length: int, attributes: Attributes) -> np.ndarray:
+def _nearest(place: np.ndarray, length: int, rounding: str) -> np.ndarray:
     """Returns the nearest pixel to each place."""
-    how = attributes.get("nearest_mode", "floor")
-    rounded = {
-        "round_prefer_floor": np.ceil(place - 0.5),
-        "round_prefer_ceil": np.floor(place + 0.5),
-        "floor": np.floor(place),
-        "ceil": np.ceil(place),
-    }
-    if how not in rounded:
-        raise UserError(f"nearest_mode={how} is not supported")
-    return np.clip(rounded[how], 0, length - 1).astype(int)
+    rounded = _ROUNDINGS[rounding](place)
+    return np.clip(rounded, 0, length - 1).astype(int)
 
 
 def _triangle(distance: np.ndarray, a: float) -> np.ndarray:
@@ -101,6 +97,12 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 
 
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric")
+_ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "round_prefer_floor": lambda place: np.ceil(place - np.float32(0.5)),
+    "round_prefer_ceil": lambda place: np.floor(place + np.float32(0.5)),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
 _MODES = ("nearest", "linear", "cubic", "bilinear")
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -116,7 +118,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "extrapolation_value": None,
             "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),
             "mode": _MODES,
-            "nearest_mode": None,
+            "nearest_mode": tuple(_ROUNDINGS),
         },
         shaped=(1, 2, 3),
         folds=False,
