@@ -354,8 +354,12 @@ def by_content(net):
 
 def shaped_by_content(net):
     count = net.add("Cast", net.add("ReduceMax", "image", keepdims=0), to=7)
-    shape = net.add("Concat", net.add("Unsqueeze", count, net.weight(np.array([0]))),
-                    net.weight(np.array([1])), axis=0)
+    shape = net.add(
+        "Concat",
+        net.add("Unsqueeze", count, net.weight(np.array([0]))),
+        net.weight(np.array([1])),
+        axis=0,
+    )
     return net.add("Reshape", "image", shape)
 
 
@@ -420,13 +424,16 @@ REFUSED = {
         "BatchNormalization_0 .* evaluation mode",
     ),
     "BatchNormalization 7, spatial=0": (
-        lambda: of_opset(7, "BatchNormalization", *FOUR, spatial=0), "attribute spatial=0"
+        lambda: of_opset(7, "BatchNormalization", *FOUR, spatial=0),
+        "attribute spatial=0",
     ),
     "BatchNormalization 6": (
-        lambda: of_opset(6, "BatchNormalization", *FOUR), "as opset 6 has it .*since 7, 9, 14, 15"
+        lambda: of_opset(6, "BatchNormalization", *FOUR),
+        "as opset 6 has it .*since 7, 9, 14, 15",
     ),
     "Dropout in training": (
-        lambda: of_opset(13, "Dropout", np.array(0.5, F), np.array(True)), "drops at random"
+        lambda: of_opset(13, "Dropout", np.array(0.5, F), np.array(True)),
+        "drops at random",
     ),
     "Resize cropping": (
         lambda: of_opset(
@@ -436,23 +443,37 @@ REFUSED = {
         "coordinate_transformation_mode=tf_crop_and_resize is not supported, only half_pixel",
     ),
     "MaxPool's places": (
-        lambda: network(lambda net: flat(net, net.add("Cast", net.add(
-            "MaxPool", "image", kernel_shape=[2, 2], outputs=2)[1], to=1))),
+        lambda: network(
+            lambda net: flat(
+                net,
+                net.add(
+                    "Cast", net.add("MaxPool", "image", kernel_shape=[2, 2], outputs=2)[1], to=1
+                ),
+            )
+        ),
         "MaxPool_0 .* only the first 1 can be used",
     ),
     "an opset to come": (lambda: of_opset(999, "Relu"), "opset 999, and the package onnx"),
     "a domain of its own": (
-        lambda: of_opset(17, "Relu", domain="com.nobody"), r"not supported: com.nobody.Relu \(node"
+        lambda: of_opset(17, "Relu", domain="com.nobody"),
+        r"not supported: com.nobody.Relu \(node",
     ),
     "a sequence": (
-        lambda: network(lambda net: flat(net, net.add("SequenceAt", net.add(
-            "SequenceConstruct", "image"), net.weight(np.array(0))))),
+        lambda: network(
+            lambda net: flat(
+                net,
+                net.add(
+                    "SequenceAt", net.add("SequenceConstruct", "image"), net.weight(np.array(0))
+                ),
+            )
+        ),
         "SequenceAt .*, SequenceConstruct",
     ),
     "a broken weight": (lambda: network(trained), "weights that are not finite"),
     "If by content": (lambda: network(by_content), "follows from what the pictures show"),
     "a shape by content": (
-        lambda: network(shaped_by_content), "follows from what the pictures show, and a shape"
+        lambda: network(shaped_by_content),
+        "follows from what the pictures show, and a shape",
     ),
     "a constant": (lambda: network(constant), "output output does not depend on the pictures"),
     "functions in a circle": (looped, "call one another more than 100 deep|no whole ONNX model"),
@@ -460,27 +481,27 @@ REFUSED = {
     "doubled": (lambda: network(doubled), BIG),
     "doubled constants": (lambda: network(doubled_constants), BIG),
     "expanded": (
-        lambda: network(huge(("Expand", np.array([1, 3, 10**5, 8, 8]), {}))), BIG + "|" + BIG
+        lambda: network(huge(("Expand", np.array([1, 3, 10**5, 8, 8]), {}))),
+        BIG + "|" + BIG,
     ),
     "tiled": (lambda: network(huge(("Tile", np.array([1, 1, 10**5, 10**5]), {}))), BIG),
-    "filled": (
-        lambda: network(huge(("ConstantOfShape", np.array([10**6, 10**6]), {}))), BIG
-    ),
-    "padded": (
-        lambda: network(huge(("Pad", np.array([0, 0, 0, 0, 0, 0, 10**5, 10**5]), {}))), BIG
-    ),
+    "filled": (lambda: network(huge(("ConstantOfShape", np.array([10**6, 10**6]), {}))), BIG),
+    "padded": (lambda: network(huge(("Pad", np.array([0, 0, 0, 0, 0, 0, 10**5, 10**5]), {}))), BIG),
     "padded to pool": (
-        lambda: network(huge(("MaxPool", {"kernel_shape": [9, 9], "pads": [10**5] * 4}))), BIG
+        lambda: network(huge(("MaxPool", {"kernel_shape": [9, 9], "pads": [10**5] * 4}))),
+        BIG,
     ),
     "resized": (
         lambda: network(huge(("Resize", np.zeros(0, F), np.array([1, 1, 10**4, 10**4], F), {}))),
         BIG,
     ),
     "normalized by many": (
-        lambda: network(huge(("LRN", {"size": 10**6}))), "size=1000000 is not supported, only 1 to"
+        lambda: network(huge(("LRN", {"size": 10**6}))),
+        "size=1000000 is not supported, only 1 to",
     ),
     "a window of many": (
-        lambda: network(huge(("MaxPool", {"kernel_shape": [10**6, 1]}))), "windows of 1000000"
+        lambda: network(huge(("MaxPool", {"kernel_shape": [10**6, 1]}))),
+        "windows of 1000000",
     ),
 }
 

@@ -43,7 +43,9 @@ def load(
         return asking(function, where, image_shape)
     made = function(read_arrays(weights)) if takes_arguments and weights else function()
     height, width, channels = image_shape
-    return batches.separate(_of(made, where, image_shape, weights), where, (height, width, channels))
+    return batches.separate(
+        _of(made, where, image_shape, weights), where, (height, width, channels)
+    )
 
 
 def _of(

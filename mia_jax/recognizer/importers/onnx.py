@@ -144,9 +144,7 @@ def _apply(graph: Graph, params: Mapping[str, Any], images: jax.Array) -> jax.Ar
     """Evaluates the model on pictures whose channels are last."""
 
     def evaluate(pictures: Any) -> jax.Array:
-        return onnx_evaluation.evaluate(
-            graph.where, graph.steps, graph.images, params, pictures
-        )
+        return onnx_evaluation.evaluate(graph.where, graph.steps, graph.images, params, pictures)
 
     blocked = graph.steps.blocked
     passing = (lambda x: x) if blocked is None else _without_gradient(graph.where, blocked)

@@ -73,9 +73,7 @@ def sort(graph: Any) -> None:
         for branch in branches(node):
             sort(branch)
     maker = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
-    before = [
-        sorted({maker[name] for name in reads(node) if name in maker}) for node in graph.node
-    ]
+    before = [sorted({maker[name] for name in reads(node) if name in maker}) for node in graph.node]
     if all(not earlier or earlier[-1] < place for place, earlier in enumerate(before)):
         return
     try:

@@ -173,7 +173,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "Cosh": _elementwise(_unary(jnp.cosh), 9, 22),
     "Div": _elementwise(_divide, *_ARITHMETIC),
     "Dropout": _elementwise(
-        *(_drop_nothing, 7, 10, 12, 13, 22), attributes={"ratio": None, "seed": None}, outputs=2, shaped=(2,)
+        *(_drop_nothing, 7, 10, 12, 13, 22),
+        attributes={"ratio": None, "seed": None},
+        outputs=2,
+        shaped=(2,),
     ),
     "Elu": _elementwise(lambda a, x: jax.nn.elu(x, a["alpha"]), 6, 22, attributes=_ALPHA),
     "Equal": _blocking(_many(jnp.equal), 7, 11, 13, 19),

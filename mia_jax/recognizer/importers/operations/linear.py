@@ -12,7 +12,11 @@ def _gemm(attributes: Attributes, a: Any, b: Any, c: Any = None) -> Any:
     a = a.T if attributes["transA"] else a
     b = b.T if attributes["transB"] else b
     product = a @ b if attributes["alpha"] == 1 else attributes["alpha"] * (a @ b)
-    return product if c is None else product + (c if attributes["beta"] == 1 else attributes["beta"] * c)
+    return (
+        product
+        if c is None
+        else product + (c if attributes["beta"] == 1 else attributes["beta"] * c)
+    )
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -74,7 +74,7 @@ OPERATIONS: Mapping[str, Operation] = {
         weights=(1, 2),
     ),
     "GlobalAveragePool": _on_pictures(_global(jnp.mean), 1, 22),
-    "GlobalLpPool": _on_pictures(_global_norm, 2, 22, attributes={"p": range(1, 17)}),
+    "GlobalLpPool": _on_pictures(_global_norm, 2, attributes={"p": range(1, 17)}),
     "GlobalMaxPool": _on_pictures(_global(jnp.max), 1, 22),
     "GridSample": Operation(_sample, (16, 20, 22), _SAMPLE, folds=False),
     "LpPool": _on_pictures(

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mia_jax.recognizer.importers.operations.operation import (
     Attributes,
@@ -49,7 +48,7 @@ def _spread(attributes: Attributes, x: Any, parameter: Any) -> Any:
         sides[axis] = -1
         return parameter.reshape(sides)
     if not block or parameter.ndim != x.ndim:
-        raise UserError("its scales have other axes than what it scales, and no block_size says why")
+        raise UserError("its scales have several axes, and no block_size says what for")
     whole = jnp.repeat(parameter, block, axis)
     return jax.lax.slice_in_dim(whole, 0, x.shape[axis], axis=axis)
 

@@ -74,7 +74,7 @@ def _weights(length: int, size: int, factor: float, attributes: Attributes) -> n
         values = values * inside
     values = values / values.sum(1, keepdims=True)
     weights = np.zeros((size, length))
-    np.add.at(weights, (at[:, None], np.clip(taps, 0, length - 1)), values)
+    np.add.at(weights, (np.arange(size)[:, None], np.clip(taps, 0, length - 1)), values)
     return weights
 
 

@@ -19,8 +19,8 @@ def _flatten(attributes: Attributes, x: Any) -> Any:
     return x.reshape(first, math.prod(x.shape) // max(first, 1))
 
 
-def _reshape(attributes: Attributes, x: Any, shape: Any = None) -> Any:
-    wanted = [int(side) for side in attributes.get("shape", shape)]
+def _reshape(attributes: Attributes, x: Any, shape: Any) -> Any:
+    wanted = [int(side) for side in shape]
     if not attributes.get("allowzero"):
         wanted = [x.shape[i] if side == 0 else side for i, side in enumerate(wanted)]
     return jnp.reshape(x, wanted)
@@ -148,9 +148,7 @@ def _space_to_depth(attributes: Attributes, x: Any) -> Any:
     n, channels, height, width = x.shape
     blocks = x.reshape(n, channels, height // size, size, width // size, size)
     order = (0, 3, 5, 1, 2, 4) if attributes.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
-    return blocks.transpose(order).reshape(
-        n, channels * size**2, height // size, width // size
-    )
+    return blocks.transpose(order).reshape(n, channels * size**2, height // size, width // size)
 
 
 _EVERY = (13, 21, 23, 24, 25)
@@ -177,7 +175,7 @@ OPERATIONS: Mapping[str, Operation] = {
         shaped=(1, 3),
     ),
     "Range": _plain(_range, 11, 27, names=("stash_type",), shaped=(0, 1, 2)),
-    "Reshape": _plain(_reshape, 5, 14, 19, *_EVERY, names=("shape", "allowzero"), shaped=(1,)),
+    "Reshape": _plain(_reshape, 5, 14, 19, *_EVERY, names=("allowzero",), shaped=(1,)),
     "Shape": _plain(_shape, 1, 15, 19, *_EVERY, names=("start", "end"), of_shape=True),
     "Size": _plain(_size, 1, 19, *_EVERY, of_shape=True),
     "Slice": _plain(
