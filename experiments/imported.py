@@ -106,7 +106,7 @@ def read(
       name: A file, or module:function.
       weights: A file of weights for a function; None without.
       output: The output to take; None for the only one.
-      size: Height and width of the pictures of a function's model.
+      size: Height and width of the pictures, of a model that leaves them open.
       given: What is said of its pictures; only whether they are gray matters.
       trust: Whether code within a file may run.
 
@@ -119,7 +119,8 @@ def read(
     if not is_function(name):
         if weights:
             raise UserError(f"--weights is for --model=module:function, and {name} has its own")
-        return importers.load(name, output, trust)
+        sides = size if size and len(size) == 2 else (None, None)
+        return importers.load(name, output, (*sides, None), trust=trust)
     if size is None:
         raise UserError(f"--model={name} needs --size, the side of its pictures")
     channels = 1 if given.get("channels") == preprocessing.GRAY else 3

@@ -11,7 +11,7 @@ import equinox
 import jax
 import numpy as np
 
-from mia_jax.recognizer.importers import exported, keras, onnx, torch
+from mia_jax.recognizer.importers import batches, exported, keras, onnx, torch
 from mia_jax.recognizer.importers.model import Imported
 from mia_jax.runtime.errors import UserError
 
@@ -36,12 +36,23 @@ _INSTEAD = {
 }
 
 
-def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
+def load(
+    path: str | os.PathLike[str],
+    output: str | None = None,
+    image_shape: tuple[int | None, int | None, int | None] = (None, None, None),
+    *,
+    trust: bool = False,
+) -> Imported:
     """Reads a model of any kind that a file holds whole, by the end of its name.
+
+    Two pictures are shown to it, and each alone: where that makes a difference, the model is shown
+    one picture at a time from then on.
 
     Args:
       path: The file: .onnx, .pt2, .keras or .jaxexport.
       output: The name of the output to take, where a model in ONNX has several.
+      image_shape: Height, width and channels of its pictures, where the file leaves them open;
+        None for what is not known.
       trust: Whether what the file holds may run, such as operators and layers of its own; else it
         is refused.
 
@@ -51,7 +62,7 @@ def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = 
     Raises:
       MissingError: If the file or a package is missing.
       UserError: If the file is of another kind or damaged, the model uses what is not supported,
-        or its weights are not finite.
+        its weights are not finite, or its answers depend on the pictures beside it.
     """
     kind = pathlib.Path(path).suffix.lower()
     if kind not in IMPORTERS:
@@ -59,7 +70,7 @@ def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = 
         raise UserError(f"{path} is of no kind that is read here: {said}")
     imported = IMPORTERS[kind](path, output, trust)
     check_finite(imported, str(path))
-    return imported
+    return batches.separate(imported, str(path), image_shape)
 
 
 def check_finite(imported: Imported, where: str) -> None:

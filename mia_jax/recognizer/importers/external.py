@@ -1,5 +1,8 @@
 """Weights of an ONNX model that lie in files beside it: nowhere else, and not by way of a link.
 
+The one exception is a hub's cache, which keeps links to the model and to its weights in one folder,
+and all that they lead to in another.
+
 onnx checks the same since 1.21; a file that shall be read here must not depend on that.
 """
 
@@ -10,6 +13,11 @@ from typing import Any
 
 from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import UserError, shorten
+
+
+class ElsewhereError(UserError):
+    """Weights that are not to be read, in one sentence."""
+
 
 _EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
 _BYTES = 8 * bounds.ELEMENTS
@@ -23,10 +31,12 @@ def check(proto: Any, path: str | os.PathLike[str]) -> None:
       path: Its file.
 
     Raises:
-      UserError: If such a file is missing, lies elsewhere, is a link, has another name too (a hard
+      ElsewhereError: If such a file is missing, lies elsewhere, is a link, has another name too (a hard
         link), is no ordinary file, or is too large.
     """
-    home = pathlib.Path(path).parent
+    path = pathlib.Path(path)
+    home = path.parent
+    hub = path.resolve().parent if path.is_symlink() else None  # Where all links of a hub lead.
     named = {entry.value for tensor in _tensors(proto) for entry in tensor.external_data
              if entry.key == "location"}  # fmt: skip
     for location in sorted(named):
@@ -34,19 +44,21 @@ def check(proto: Any, path: str | os.PathLike[str]) -> None:
         said = f"{path} keeps weights in {shorten(ascii(location))}, which"
         plain = location and "\0" not in location and "\\" not in location
         if not plain or location.startswith("/") or ".." in parts:
-            raise UserError(f"{said} lies in another folder: weights are read from its own only")
+            raise ElsewhereError(
+                f"{said} lies in another folder: weights are read from its own only"
+            )
         place = home
         for part in parts:
             place = place / part
-            if place.is_symlink():
-                raise UserError(f"{said} is a link: put the file itself there")
+            if place.is_symlink() and place.resolve().parent != hub:
+                raise ElsewhereError(f"{said} is a link: put the file itself there")
         if not place.is_file():
-            raise UserError(f"{said} is missing: put it beside the model")
+            raise ElsewhereError(f"{said} is missing: put it beside the model")
         about = place.stat()
         if about.st_nlink > 1:
-            raise UserError(f"{said} has another name elsewhere (a hard link): copy it")
+            raise ElsewhereError(f"{said} has another name elsewhere (a hard link): copy it")
         if about.st_size > _BYTES:
-            raise UserError(f"{said} has {about.st_size} bytes: at most {_BYTES} are read")
+            raise ElsewhereError(f"{said} has {about.st_size} bytes: at most {_BYTES} are read")
 
 
 def _tensors(message: Any) -> Iterator[Any]:

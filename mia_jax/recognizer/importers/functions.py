@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mia_jax.recognizer.importers import keras, torch
+from mia_jax.recognizer.importers import batches, keras, torch
 from mia_jax.recognizer.importers.model import Imported
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError, shorten
@@ -42,8 +42,17 @@ def load(
     takes_arguments = bool(inspect.signature(function).parameters)
     if takes_arguments and weights is None:
         return asking(function, where, image_shape)
-    takes_weights = takes_arguments and weights is not None
-    made = function(read_arrays(weights)) if takes_weights and weights else function()
+    made = function(read_arrays(weights)) if takes_arguments and weights else function()
+    height, width, channels = image_shape
+    return batches.separate(
+        _of(made, where, image_shape, weights), where, (height, width, channels)
+    )
+
+
+def _of(
+    made: Any, where: str, image_shape: Sequence[int], weights: str | os.PathLike[str] | None
+) -> Imported:
+    """Makes a function of what the user's function made."""
     if torch.is_module(made):
         filled = made if weights is None else torch.fill(made, weights, where)
         return torch.of_module(filled, image_shape, where)

@@ -40,10 +40,12 @@ def channels_first(where: str, shape: Sequence[int | None]) -> bool:
     Raises:
       UserError: If these are no pictures.
     """
-    if len(shape) == 4 and shape[1] in (1, 3, None):
+    if len(shape) == 4 and shape[1] in (1, 3):
         return True
     if len(shape) == 4 and shape[3] in (1, 3):
         return False
+    if len(shape) == 4 and shape[1] is None:
+        return True
     raise UserError(
         f"{where} takes arrays of shape {spell(shape)}: pictures are needed, "
         "[n, 1 or 3, height, width] or [n, height, width, 1 or 3]"

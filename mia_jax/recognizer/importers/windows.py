@@ -1,6 +1,6 @@
 """Convolution and pooling as the networks of others have them: any stride, padding and groups.
 
-Operations of ONNX, on arrays whose channels are last, for `operations`. With XLA's own
+Functions on arrays whose channels are last, for `operations.pictures`. With XLA's own
 convolutions, whose gradient is slow in a `lax.scan`, a step of the attack on a ResNet-18 takes 1.7
 times as long on a CPU, and one maximum with its gradient four times.
 """
@@ -15,10 +15,12 @@ import numpy as np
 from jax import lax
 
 from mia_jax.recognizer import convolution
+from mia_jax.recognizer.importers.operations.operation import check_size
 from mia_jax.runtime.errors import UserError
 
 Padding = tuple[tuple[int, int], ...]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_WIDEST = 1024  # Elements along a side of a pool's window.
 
 
 def _padding(
@@ -54,7 +56,20 @@ def _padding(
             if (count - 1) * s >= side + pad[0]:  # A window has to start on the picture.
                 count -= 1
             extra[axis] = (0, max((count - 1) * s - room, 0))
+    check_size([side + sum(pad) for side, pad in zip(sides, pads, strict=True)])
     return pads, tuple(extra)
+
+
+def _pooled(
+    attributes: Mapping[str, Any], sides: Sequence[int]
+) -> tuple[list[int], list[int], list[int], Padding, Padding]:
+    """Returns window, strides, dilations and padding of a pool, and what rounding up adds."""
+    window = attributes["kernel_shape"]
+    strides, dilations = _window(attributes, len(window))
+    if max(window) > _WIDEST:
+        raise UserError(f"it pools windows of {max(window)}, and at most {_WIDEST} are accepted")
+    pads, extra = _padding(attributes, sides, window, strides, dilations)
+    return window, strides, dilations, pads, extra
 
 
 def _window(attributes: Mapping[str, Any], rank: int) -> tuple[list[int], list[int]]:
@@ -64,26 +79,81 @@ def _window(attributes: Mapping[str, Any], rank: int) -> tuple[list[int], list[i
 
 
 def convolve(attributes: Mapping[str, Any], x: Any, kernel: Any, bias: Any = None) -> Any:
-    """Convolves pictures, in groups of channels if asked for.
+    """Convolves, in groups of channels if asked for.
 
     Args:
       attributes: Of the operation Conv.
-      x: `[n, height, width, channels]`.
-      kernel: `[height, width, channels / groups, features]`.
+      x: `[n, height, width, channels]`, or of fewer or more sides.
+      kernel: `[height, width, channels / groups, features]`, with the same sides.
       bias: `[features]` or None.
 
     Returns:
       `[n, height, width, features]`.
-
-    Raises:
-      UserError: If these are no pictures.
     """
-    if x.ndim != 4:
-        raise UserError(f"it convolves {x.ndim - 2} dimensions: only pictures are supported")
-    strides, dilations = _window(attributes, 2)
-    pads, _ = _padding(attributes, x.shape[1:3], kernel.shape[:2], strides, dilations)
+    rank = x.ndim - 2
+    strides, dilations = _window(attributes, rank)
+    pads, _ = _padding(attributes, x.shape[1:-1], kernel.shape[:rank], strides, dilations)
     groups = attributes.get("group", 1)
-    y = _convolution(x, kernel, tuple(strides), pads, tuple(dilations), groups)
+    if rank == 2:
+        y = _convolution(x, kernel, tuple(strides), pads, tuple(dilations), groups)
+    else:
+        y = lax.conv_general_dilated(
+            *(x, kernel, strides, pads),
+            rhs_dilation=dilations,
+            dimension_numbers=_layout(rank),
+            feature_group_count=groups,
+        )
+    return y if bias is None else y + bias
+
+
+def _layout(rank: int) -> tuple[str, str, str]:
+    """Says that channels are last, of arrays with so many sides."""
+    sides = "DHW"[3 - rank :] if rank <= 3 else "".join(chr(97 + i) for i in range(rank))
+    return f"N{sides}C", f"{sides}IO", f"N{sides}C"
+
+
+def convolve_transposed(
+    attributes: Mapping[str, Any], x: Any, kernel: Any, bias: Any = None
+) -> Any:
+    """Does what the gradient of a convolution does, as decoders have it.
+
+    Args:
+      attributes: Of the operation ConvTranspose.
+      x: `[n, height, width, channels]`, or of fewer or more sides.
+      kernel: `[channels, features / groups, height, width]`, as ONNX has it.
+      bias: `[features]` or None.
+
+    Returns:
+      `[n, height, width, features]`.
+    """
+    rank, groups = x.ndim - 2, attributes.get("group", 1)
+    strides, dilations = _window(attributes, rank)
+    extents = [d * (w - 1) + 1 for d, w in zip(dilations, kernel.shape[2:], strict=True)]
+    more = attributes.get("output_padding", [0] * rank)
+    flat = attributes.get("pads", [0] * 2 * rank)
+    wanted = attributes.get("output_shape")
+    auto = attributes.get("auto_pad", "NOTSET")
+    if wanted is None and auto.startswith("SAME"):
+        wanted = [side * s for side, s in zip(x.shape[1:-1], strides, strict=True)]
+    pads = []
+    for axis, (side, s, extent) in enumerate(zip(x.shape[1:-1], strides, extents, strict=True)):
+        before, after = (flat[axis], flat[axis + rank]) if auto == "NOTSET" else (0, 0)
+        if wanted is not None:
+            total = max(s * (side - 1) + more[axis] + extent - wanted[-rank:][axis], 0)
+            less = total // 2
+            before, after = (less, total - less) if auto == "SAME_UPPER" else (total - less, less)
+        pads.append((extent - 1 - before, extent - 1 - after + more[axis]))
+    check_size([s * side + sum(p) for side, s, p in zip(x.shape[1:-1], strides, pads, strict=True)])
+    channels, features = kernel.shape[:2]
+    kernel = kernel.reshape(groups, channels // groups, features, *kernel.shape[2:])
+    kernel = jnp.moveaxis(jnp.flip(kernel, range(3, 3 + rank)), (1, 0, 2), (-3, -2, -1))
+    y = lax.conv_general_dilated(
+        *(x, kernel.reshape(*kernel.shape[:rank], channels // groups, -1), [1] * rank, pads),
+        lhs_dilation=strides,
+        rhs_dilation=dilations,
+        dimension_numbers=_layout(rank),
+        feature_group_count=groups,
+    )
     return y if bias is None else y + bias
 
 
@@ -222,11 +292,10 @@ def _by_phases(
 
 def max_pool(attributes: Mapping[str, Any], x: Any) -> Any:
     """Takes the maximum of each window of pictures whose channels are last."""
-    window = attributes["kernel_shape"]
-    strides, dilations = _window(attributes, len(window))
-    pads, extra = _padding(attributes, x.shape[1:-1], window, strides, dilations)
+    window, strides, dilations, pads, extra = _pooled(attributes, x.shape[1:-1])
     sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
-    if x.ndim == 4 and [*window, *strides] == [2, 2, 2, 2] and not np.any(sums):
+    facts = [*window, *strides, *dilations]
+    if x.ndim == 4 and facts == [2, 2, 2, 2, 1, 1] and not np.any(sums):
         return convolution.max_pool(x)
     x = jnp.pad(x, ((0, 0), *sums, (0, 0)), constant_values=-jnp.inf)
     for axis, (size, s, d) in enumerate(zip(window, strides, dilations, strict=True), 1):
@@ -239,26 +308,36 @@ def max_pool(attributes: Mapping[str, Any], x: Any) -> Any:
     return x
 
 
+def _totals(
+    x: jax.Array, window: list[int], strides: list[int], dilations: list[int], pads: Padding
+) -> jax.Array:
+    """Sums each window of pictures whose channels are last."""
+    return lax.reduce_window(
+        jnp.pad(x, ((0, 0), *pads, (0, 0))),
+        0.0,
+        lax.add,
+        (1, *window, 1),
+        (1, *strides, 1),
+        "VALID",
+        window_dilation=(1, *dilations, 1),
+    )
+
+
 def average_pool(attributes: Mapping[str, Any], x: Any) -> Any:
     """Takes the mean of each window of pictures whose channels are last."""
-    window = attributes["kernel_shape"]
-    strides, dilations = _window(attributes, len(window))
-    pads, extra = _padding(attributes, x.shape[1:-1], window, strides, dilations)
+    *how, pads, extra = _pooled(attributes, x.shape[1:-1])
     counted = np.ones(x.shape[1:-1], np.float32)
     counted = np.pad(counted, pads, constant_values=float(attributes.get("count_include_pad", 0)))
-    counted = np.pad(counted, extra)
-
-    def total(array: jax.Array) -> jax.Array:
-        return lax.reduce_window(
-            array,
-            0.0,
-            lax.add,
-            (1, *window, 1),
-            (1, *strides, 1),
-            "VALID",
-            window_dilation=(1, *dilations, 1),
-        )
-
     sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
-    padded = jnp.pad(x, ((0, 0), *sums, (0, 0)))
-    return total(padded) / total(jnp.asarray(counted[None, ..., None]))
+    counts = _totals(jnp.asarray(counted[None, ..., None]), *how, extra)
+    return _totals(x, *how, sums) / counts
+
+
+def power_pool(attributes: Mapping[str, Any], x: Any) -> Any:
+    """Takes the norm of each window of pictures whose channels are last."""
+    *how, pads, extra = _pooled(attributes, x.shape[1:-1])
+    sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
+    power = attributes.get("p", 2)
+    total = _totals(jnp.abs(x) ** power, *how, sums)
+    positive = total > 0  # The gradient at 0 is 0, not infinite.
+    return jnp.where(positive, jnp.where(positive, total, 1) ** (1 / power), 0)

@@ -1,0 +1,89 @@
+"""Whether what a model answers for a picture depends on the pictures beside it."""
+
+import functools
+from typing import Any
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.recognizer.importers import model
+from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime.errors import UserError
+
+_CLOSE = 1e-3  # Of the largest number in an answer: more than rounding makes of it.
+_QUICK = {"xla_backend_optimization_level": 0}  # Compiled once, for two pictures.
+_CHANNELS = 3
+
+
+def separate(
+    imported: Imported, where: str, image_shape: tuple[int | None, int | None, int | None]
+) -> Imported:
+    """Compares the answer of two pictures with that of each alone, and shows one at a time if not.
+
+    Graphs whose last step is a reshape to one row, or that normalize over all that they are shown,
+    take a batch and answer something that belongs to no picture of it.
+
+    Args:
+      imported: The model; one that may only be asked is returned as it is.
+      where: What to call it in an error.
+      image_shape: Height, width and channels, where the model leaves them open; where these are
+        open too, nothing is compared.
+
+    Returns:
+      The model, or one that is shown one picture at a time.
+
+    Raises:
+      UserError: If it fails, or its answers depend on the batch even so.
+    """
+    sides = [a or b for a, b in zip(imported.image_shape, image_shape, strict=True)]
+    height, width, channels = (*sides[:2], sides[2] or _CHANNELS)
+    if imported.answer is not None or height is None or width is None:
+        return imported
+    pictures = np.random.default_rng(0).random((2, height, width, channels), np.float32)
+    alone = _answers(imported, pictures, together=False)
+    if len(alone) == 2 and _same(imported, pictures, alone):
+        return imported
+
+    def one_at_a_time(params: Any, images: jax.Array) -> jax.Array:
+        return jax.vmap(lambda image: imported.apply_fn(params, image[None])[0])(images)
+
+    apart = imported._replace(apply_fn=one_at_a_time)
+    if len(alone) != 2 or not _same(apart, pictures, alone):
+        raise UserError(
+            f"{where} answers for a picture what depends on the pictures beside it: export it for "
+            f"one picture, [1, ...] (it returns {model.spell(alone.shape)} for two, one by one)"
+        )
+    return apart
+
+
+def _same(imported: Imported, pictures: np.ndarray, alone: np.ndarray) -> bool:
+    """Tells whether two pictures together get the answers that each gets alone."""
+    try:
+        together = _answers(imported, pictures, together=True)
+    except Exception:  # Whatever a model raises that takes one picture, and does not say so.
+        return False
+    if together.shape != alone.shape:
+        return False
+    largest = np.abs(alone[np.isfinite(alone)]).max(initial=0)
+    return np.allclose(together, alone, rtol=0, atol=_CLOSE * largest, equal_nan=True)
+
+
+def _answers(imported: Imported, pictures: np.ndarray, *, together: bool) -> np.ndarray:
+    """Shows pictures to a model, side by side or one after the other."""
+    arrays, rest = equinox.partition(imported.params, _is_array)
+
+    @functools.partial(jax.jit, compiler_options=_QUICK)
+    def answer(weights: Any, images: jax.Array) -> jax.Array:
+        return imported.apply_fn(equinox.combine(weights, rest), images)
+
+    if together:
+        return np.asarray(answer(arrays, jnp.asarray(pictures)), np.float32)
+    few = [answer(arrays, jnp.asarray(each[None])) for each in pictures]
+    return np.concatenate([np.atleast_1d(np.asarray(each, np.float32)) for each in few])
+
+
+def _is_array(leaf: Any) -> bool:
+    """Tells weights from what else a library keeps among them."""
+    return isinstance(leaf, jax.Array | np.ndarray)

@@ -1,0 +1,91 @@
+"""What is known before pictures are: nodes whose inputs are numbers, computed by the package onnx.
+
+Its own evaluator computes in numpy all that shapes follow from, whatever the operation and its
+version. How large a result becomes is asked of the functions in `operations` first, which JAX
+evaluates on shapes alone.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mia_jax.recognizer.importers.operations import OPERATIONS, check_size
+
+
+def evaluate(
+    kind: str, attributes: Any, proto: Any, arrays: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    """Computes a node of constants.
+
+    Args:
+      kind: Its operation, one of `OPERATIONS` that folds.
+      attributes: What `operations.complete` makes of its attributes.
+      proto: `onnx.NodeProto`.
+      arrays: Its inputs, None for one left out.
+
+    Returns:
+      Its outputs.
+
+    Raises:
+      UserError: If they are too large.
+    """
+    for shape in _shapes(kind, attributes, arrays):
+        check_size(shape)
+    found = _by_package(attributes["opset"], proto, arrays)
+    if found is None:
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            found = jax.tree.leaves(_computing(kind, attributes, arrays)())
+    return [np.asarray(result) for result in found]
+
+
+def _by_package(opset: int, proto: Any, arrays: Sequence[np.ndarray | None]) -> list[Any] | None:
+    """Returns what onnx computes, or None where it does not know this version or these values."""
+    from onnx import ValueInfoProto, helper, reference
+
+    node = type(proto).FromString(proto.SerializeToString())
+    # By places: a node may read one value twice.
+    del node.input[:]
+    node.input.extend("" if array is None else f"in {i}" for i, array in enumerate(arrays))
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [ValueInfoProto(name=name) for name in node.input if name],
+        [ValueInfoProto(name=name) for name in node.output if name],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    given = {f"in {i}": array for i, array in enumerate(arrays) if array is not None}
+    try:
+        evaluator = reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+        with np.errstate(all="ignore"):
+            found = dict(zip(evaluator.output_names, evaluator.run(None, given), strict=True))
+    except Exception:  # It has no errors of its own.
+        return None
+    return [found[name] if name else np.zeros(0) for name in proto.output]
+
+
+def _computing(
+    kind: str, attributes: Any, arrays: Sequence[np.ndarray | None]
+) -> Callable[[], Any]:
+    """Binds the function of an operation to its inputs."""
+    compute = OPERATIONS[kind].compute
+    assert compute is not None
+    return functools.partial(compute, attributes, *arrays)
+
+
+def _shapes(
+    kind: str, attributes: Any, arrays: Sequence[np.ndarray | None]
+) -> list[tuple[int, ...]]:
+    """Says how large the outputs will be, without computing them."""
+    operation = OPERATIONS[kind]
+    if operation.compute is None:  # What picks elements makes no more of them.
+        total = sum(math.prod(array.shape) for array in arrays if array is not None)
+        return [(total,)]
+    if operation.of_shape:
+        return []
+    with jax.enable_x64(True):
+        results = jax.eval_shape(_computing(kind, attributes, arrays))
+    return [tuple(result.shape) for result in jax.tree.leaves(results)]
