@@ -31,8 +31,8 @@ def check(proto: Any, path: str | os.PathLike[str]) -> None:
       path: Its file.
 
     Raises:
-      ElsewhereError: If such a file is missing, lies elsewhere, is a link, has another name too (a hard
-        link), is no ordinary file, or is too large.
+      ElsewhereError: If such a file is missing, lies elsewhere, is a link (but for a hub's), has
+        another name too (a hard link), is no ordinary file, or is too large.
     """
     path = pathlib.Path(path)
     home = path.parent
