@@ -6,7 +6,7 @@ import pytest
 import scipy.special
 import skimage.metrics
 
-from mia_jax.evidence import scores
+from mia_jax.evidence import scores, statistics
 from mia_jax.evidence.judges import Judge
 
 PEOPLE = ("a", "b", "c", "d")
@@ -70,6 +70,9 @@ def test_appearance_is_the_targets_confidence_and_the_likeness():
     seen = scores.appearance(images, lambda batch: 2 * flat(batch), 1, photographs)
     expected = scipy.special.softmax(2 * flat(images), 1)[:, 1]
     np.testing.assert_allclose(seen.target_score, expected, rtol=1e-4)
+    np.testing.assert_array_equal(seen.target_first, statistics.ranks(flat(images), 1) == 1)
+    tied = scores.appearance(images, lambda batch: 0 * flat(batch), 1, photographs)
+    assert not tied.target_first.any()  # A model that says the same of all takes nobody for anyone.
     np.testing.assert_array_equal((seen.psnr, seen.ssim), scores.likeness(images, photographs))
 
 

@@ -21,7 +21,7 @@ def evaluation(*levels, overall=None, rates=(0.31, 0.62, 0.93), p_value=0.6, **c
 
 
 def with_verdict(name, **changes):
-    found = evaluation(*["not_shown"] * 3)
+    found = evaluation(*["not_shown"] * 3, rates=(0.02, 0.05, 0.08))
     changed = dataclasses.replace(found.verdict[name], **changes)
     return dataclasses.replace(found, verdict={**found.verdict, name: changed})
 

@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from mia_jax.evidence.examination import Examined
 from mia_jax.evidence.judges import Judge
@@ -335,25 +334,3 @@ def combined(total: np.ndarray, ratios: np.ndarray, sets: int) -> np.ndarray:
     of_all = _OF_ALL * total / np.sqrt(sets) - _OF_ALL**2 / 2
     found: np.ndarray = np.logaddexp(of_all, np.log(_WEIGHT * ratios / sets))
     return found
-
-
-def clones_p_value(views: Sequence[Examined]) -> float:
-    """Tests whether single clones rank the person better than those of others, and than seeds.
-
-    Args:
-      views: What each stranger saw of the person.
-
-    Returns:
-      The larger of the one-sided p-values of two Mann-Whitney tests; for one person attacked alone,
-      that of the test against seeds.
-    """
-
-    def mean_rank(group: str) -> np.ndarray:
-        return np.mean([getattr(view, group).opinion.rank for view in views], axis=0)
-
-    groups = ["seeds"] if views[0].others is None else ["seeds", "others"]
-    tests = [
-        scipy.stats.mannwhitneyu(mean_rank("clones"), mean_rank(group), alternative="less")
-        for group in groups
-    ]
-    return float(max(np.nan_to_num(test.pvalue, nan=1.0) for test in tests))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mia_jax.evidence import results
 from mia_jax.evidence.power import POWER
 from mia_jax.evidence.results import Evaluation, Judgement, PersonFigures, SmallestLeak
+from mia_jax.evidence.verdict import stands_out
 from mia_jax.report.formats import full_sentence, listed, number, rough, share
 
 LEVELS = {
@@ -106,7 +107,8 @@ def remarks(evaluation: Evaluation, name: str) -> list[str]:
         rate = figures.clones.rank1.value
         if leaks and rate == 0:
             said.append(f"No single clone is first for {judge}: all together are nearer than one.")
-        if not leaks and (figures.clones.set_rank == 1 or rate >= _OFTEN):
+        looks_so = stands_out(figures, judgement.chance.rank1) or rate >= _OFTEN
+        if not leaks and (looks_so or figures.clones.set_rank == 1):
             said.append(_not_enough(judge, judgement, figures, len(evaluation.verdict)))
     if found.named_by:
         said.append(
