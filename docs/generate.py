@@ -115,10 +115,20 @@ def figures(name: str, kind: str) -> list[str]:
     ]
 
 
+def how(name: str) -> str:
+    """Writes the recipe of stored runs, and what was done otherwise then."""
+    attack = next(iter(pooled(name).runs.values())).attack
+    if attack.name == "paper" and attack.arguments["rate"] == 10:
+        return "`paper` at a rate of 10, which diverged"
+    if attack.name == "best" and not attack.arguments.get("standardized"):
+        return "`best`, leads in logits"
+    return f"`{attack.name}`"
+
+
 def of_judges(prefix: str, recipes: Sequence[str] = RECIPES) -> str:
     """Writes what the judges say of clones, of all that knows nobody, and of chance."""
     names = {f"{prefix}_{recipe}": recipe for recipe in recipes}
-    rows = [[f"clones, `{recipe}`", *figures(name, "clones")] for name, recipe in names.items()]
+    rows = [[f"clones, {how(name)}", *figures(name, "clones")] for name in names]
     for name, recipe in names.items():
         rows += [[text.format(recipe), *figures(name, kind)] for kind, text in KINDS.items()]
     first = next(iter(names))
@@ -136,8 +146,8 @@ def of_judges(prefix: str, recipes: Sequence[str] = RECIPES) -> str:
 def summary() -> str:
     """Writes a line for each data set, victim and recipe: the judges side by side."""
     rows = []
-    for name, (title, recipe) in RUNS.items():
-        rows.append([title, f"`{recipe}`", *figures(name, "clones")[:7], shown(pooled(name))])
+    for name, (title, _) in RUNS.items():
+        rows.append([title, how(name), *figures(name, "clones")[:7], shown(pooled(name))])
     return table(("data, victim", "recipe", *HEADER[:7], SHOWN), rows)
 
 
@@ -210,7 +220,7 @@ def acceptance() -> str:
         for recipe in RECIPES:
             for judge, found in pooled(f"{prefix}_{recipe}").judges.items():
                 accepted = [f"{found.accepted[kind]:.2f}" for kind in kinds]
-                rows.append([f"{title}, `{recipe}`", judge, *accepted])
+                rows.append([f"{title}, {how(f'{prefix}_{recipe}')}", judge, *accepted])
     return table(("data, recipe", "judge", *kinds.values()), rows)
 
 
@@ -247,10 +257,10 @@ def by_person(prefix: str) -> str:
 def together() -> str:
     """Writes the tests over all people at once, run by run."""
     rows = []
-    for name, (title, recipe) in RUNS.items():
+    for name, (title, _) in RUNS.items():
         values = [run.overall_p_value for run in pooled(name).runs.values()]
         written = ", ".join("" if value is None else f"{value:.4f}" for value in values)
-        rows.append([title, f"`{recipe}`", written])
+        rows.append([title, how(name), written])
     return table(("data, victim", "recipe", "p of each run"), rows)
 
 
