@@ -29,7 +29,7 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.report import verdicts as written
 from mia_jax.report.sentences import DIVERGED
-from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime import checkpoints, records, storage, workload
 from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (experiment, panel, release_check, beside):
@@ -123,7 +123,8 @@ def show(
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    look = functools.partial(jax.jit(target.logits), target.params)
+    logits = functools.partial(jax.jit(target.logits), target.params)
+    look = functools.partial(workload.in_batches, logits)
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     mean_face = exhibits.mean_face(loaded, roles)
     with console.progress(len(names), 0, "evaluate", "person") as bar:

@@ -170,7 +170,8 @@ def _walk(
 
 def _measure(oracle: Oracle, objective: Objective) -> Any:
     """Asks about the faces by which the objective measures the model, where there are some."""
-    answers = None if objective.faces is None else jnp.asarray(oracle.ask(objective.faces))
+    faces = objective.faces
+    answers = None if faces is None else jnp.asarray(oracle.ask(np.asarray(faces)))
     return objective.measure(answers)
 
 
