@@ -99,7 +99,7 @@ def test_the_overall_p_value_by_all_pairings():
     def weight(aims):
         z = excess[range(3), aims]
         of_all = np.exp(2 * z.sum() / np.sqrt(3) - 2)
-        return of_all + 3 * np.mean(np.exp(4 * z - 8))
+        return of_all + np.mean(np.exp(4 * z - 8))
 
     weights = [weight(aims) for aims in itertools.permutations(range(9), 3)]
     expected = np.mean(np.array(weights) >= weight(range(3)) * (1 - 1e-9))

@@ -35,6 +35,22 @@ def test_a_threshold_accepts_as_many_strangers_as_asked_for():
         templates.threshold_of(similarities[:, :1], np.zeros(500, int))
 
 
+@pytest.mark.parametrize("pairs", [1, 2, 50, 99, 100, 101, 199, 200, 201, 1000])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("rate", [0.01, 0.29])
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_threshold_accepts_no_more_than_promised(pairs, kind, rate, ties):
+    """It accepted 2 of 101 pairs, 1.98%, where 1% was promised."""
+    values = np.random.default_rng(pairs).uniform(-1, 1, pairs)
+    values = np.round(values, 1 if ties else 9).astype(kind)
+    similarities = np.stack([np.ones(pairs, kind), values], axis=1)
+    threshold = templates.threshold_of(similarities, np.zeros(pairs, int), rate)
+    accepted, allowed = np.sum(values >= threshold), round(rate * 1e6) * pairs // 10**6
+    assert accepted <= allowed
+    if not ties:
+        assert accepted == allowed  # No stricter than it has to be.
+
+
 def test_whom_the_model_lets_in_is_counted():
     def seen(*values):
         arrays = [np.array(each) for each in values]

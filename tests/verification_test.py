@@ -32,7 +32,9 @@ def test_every_photograph_is_put_forward_as_everybody_else():
     np.testing.assert_allclose(found.named, named / [6, 5, 7])
 
 
-@pytest.mark.parametrize(("rate", "accepted"), [(0.0, 0), (0.01, 10), (0.001, 1), (0.0005, 0)])
+@pytest.mark.parametrize(
+    ("rate", "accepted"), [(0.0, 0), (0.01, 10), (0.001, 1), (0.0005, 0), (0.29, 290)]
+)
 def test_a_threshold_lets_at_most_the_given_fraction_pass(rate, accepted):
     scores = np.random.default_rng(0).permutation(np.arange(1000.0))
     assert np.sum(scores > verification.threshold(scores, rate)) == accepted
@@ -41,3 +43,9 @@ def test_a_threshold_lets_at_most_the_given_fraction_pass(rate, accepted):
 def test_equal_scores_are_not_accepted_for_being_many():
     scores = np.array([1.0] * 50 + [0.0] * 50)
     assert np.sum(scores > verification.threshold(scores, 0.01)) == 0
+
+
+def test_no_rate_is_rounded_down_by_arithmetic():
+    scores = np.arange(100.0)
+    accepted = [np.sum(scores > verification.threshold(scores, n / 100)) for n in range(100)]
+    assert accepted == list(range(100))

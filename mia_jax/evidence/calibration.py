@@ -216,7 +216,7 @@ def figures(victims: Sequence[Mapping[str, Reading]], seed: int) -> Figures | No
     runs, people, readings = (list(column) for column in zip(*attacks, strict=True))
 
     def mean(figure: Callable[[Reading], float], rate: bool = True) -> Measure:
-        measure = statistics.crossed_measure([*map(figure, readings)], runs, people, rate, seed)
+        measure = statistics.crossed_measure([*map(figure, readings)], runs, people, rate)
         assert measure is not None  # Readings are finite.
         return measure
 

@@ -231,8 +231,8 @@ def row(looks: Looks, attempt: Attempt | None, seed: int) -> Row:
     return Row(
         **{name: getattr(attempt, name, None) for name in costs},
         figures={judge: each for judge, each in figures.items() if each},
-        diversity=_over_people(looks.diversity, seed),
-        hidden_error=_over_people(looks.hidden_error, seed),
+        diversity=_over_people(looks.diversity),
+        hidden_error=_over_people(looks.hidden_error),
     )
 
 
@@ -263,9 +263,9 @@ def winners(found: Comparison, judge: str) -> dict[str, str | None]:
     return best
 
 
-def _over_people(values: Mapping[str, float], seed: int) -> Measure | None:
+def _over_people(values: Mapping[str, float]) -> Measure | None:
     """Averages over people."""
     if not values:
         return None
     numbers = list(values.values())
-    return statistics.crossed_measure(numbers, [0] * len(numbers), list(values), False, seed)
+    return statistics.crossed_measure(numbers, [0] * len(numbers), list(values), False)

@@ -241,7 +241,7 @@ def _of_group(kinds: Kinds, means: Mapping[str, np.ndarray], rate: bool, seed: i
     perceived = _rates_apart if rate else _ratings_apart
 
     def mean(kind: str) -> Measure:
-        return _mean(kinds[kind], means[kind], rate, seed)
+        return _mean(kinds[kind], means[kind], rate)
 
     return Figures(
         clones=mean(study.CLONE),
@@ -255,21 +255,19 @@ def _of_group(kinds: Kinds, means: Mapping[str, np.ndarray], rate: bool, seed: i
     )
 
 
-def _mean(found: _Values, means: np.ndarray, rate: bool, seed: int) -> Measure:
+def _mean(found: _Values, means: np.ndarray, rate: bool) -> Measure:
     """Averages values, with an interval over observers, and over people, or one person's items."""
     if means.shape[1] == 1:
-        return _measure(found.values, (found.observers, found.items), rate, seed)
+        return _measure(found.values, (found.observers, found.items), rate)
     # All observers answer the same: the mean of their means is the mean, and is faster to resample.
     observers, people = np.indices(means.shape)
-    return _measure(means.ravel(), (observers.ravel(), people.ravel()), rate, seed)
+    return _measure(means.ravel(), (observers.ravel(), people.ravel()), rate)
 
 
-def _measure(
-    values: np.ndarray, clusters: tuple[np.ndarray, np.ndarray], rate: bool, seed: int
-) -> Measure:
+def _measure(values: np.ndarray, clusters: tuple[np.ndarray, np.ndarray], rate: bool) -> Measure:
     """Averages values of crossed clusters; the interval of rates that are all alike is Wilson's."""
     mean = float(values.mean())
-    interval = statistics.crossed_interval(values, [list(each) for each in clusters], seed)
+    interval = statistics.crossed_interval(values, [list(each) for each in clusters], rate)
     if interval is None and rate and mean in (0, 1):
         interval = statistics.wilson_interval(mean, len(np.unique(clusters[0])))
     return Measure(mean, interval)
@@ -282,7 +280,7 @@ def _difference(apart: np.ndarray, seed: int) -> Difference:
     observers and by items as in H. Clark, "The language-as-fixed-effect fallacy", 1973.
     """
     observers, people = np.indices(apart.shape)
-    value = _measure(apart.ravel(), (observers.ravel(), people.ravel()), False, seed)
+    value = _measure(apart.ravel(), (observers.ravel(), people.ravel()), False)
     several = apart.shape[1] > 1
     return Difference(
         value=value,

@@ -144,12 +144,11 @@ class Pooled:
     attacks: tuple[Line, ...]
 
 
-def pool(evaluations: Mapping[str, Evaluation], seed: int = 0) -> Pooled:
+def pool(evaluations: Mapping[str, Evaluation]) -> Pooled:
     """Puts evaluations together that differ by their seed.
 
     Args:
       evaluations: By the run's name, one at least.
-      seed: Of the bootstrap.
 
     Returns:
       The result. Means give every attack the same weight; their intervals are of
@@ -176,7 +175,7 @@ def pool(evaluations: Mapping[str, Evaluation], seed: int = 0) -> Pooled:
             for run, found in evaluations.items()
         },
         judges={
-            judge: _judge([found.judges[judge] for found in evaluations.values()], seed)
+            judge: _judge([found.judges[judge] for found in evaluations.values()])
             for judge in first.judges
         },
         levels={level: levels.count(level) for level in sorted({*levels})},
@@ -225,7 +224,7 @@ def _line(run: str, name: str, found: Evaluation) -> Line:
     )
 
 
-def _judge(judgements: Sequence[Judgement], seed: int) -> PooledJudge:
+def _judge(judgements: Sequence[Judgement]) -> PooledJudge:
     """Pools what one judge says in every run."""
     attacks = [
         (run, name, figures)
@@ -242,7 +241,7 @@ def _judge(judgements: Sequence[Judgement], seed: int) -> PooledJudge:
             return None
 
         def mean(values: Sequence[float], rate: bool = False) -> Measure | None:
-            return statistics.crossed_measure(values, runs, names, rate, seed)
+            return statistics.crossed_measure(values, runs, names, rate)
 
         def of(name: str) -> Measure | None:
             found = [getattr(row, name) for row in kept]

@@ -21,7 +21,7 @@ _DRAWS = 9999  # Ways to pair sets with people that are tried.
 _AT_ONCE = 500  # Of these, how many at a time.
 # By how many standard deviations a leak lifts the mean of all sets, or one set, where the test
 # over all people looks hardest; and how much more weight the latter has. Chosen in a simulation.
-_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 4.0, 3.0
+_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 4.0, 1.0
 MOST = 30.0  # Deviations beyond which a set counts no more.
 
 Views = Sequence[Mapping[str, Examined]]

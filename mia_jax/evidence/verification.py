@@ -67,5 +67,5 @@ def threshold(impostor_scores: np.ndarray, false_accepts: float) -> float:
     Returns:
       The least such score of an impostor; an image is accepted if it scores higher.
     """
-    allowed = int(false_accepts * len(impostor_scores))
+    allowed = int(false_accepts * len(impostor_scores) + 1e-9)  # 0.29 x 100 is 28.999…
     return float(np.sort(impostor_scores)[len(impostor_scores) - 1 - allowed])
