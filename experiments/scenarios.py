@@ -37,6 +37,7 @@ from mia_jax.faces.images import pixels, read_image
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.recognizer.views import ViewRange
 from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.keys import key_for
 
 PARTS = "parts"
 PIXELS = ("paper", "mi_face")  # The recipes whose points are images.
@@ -245,7 +246,7 @@ def copied(
     longer.
     """
     predict = labels_of(world) if of_labels else confidences_of(world)
-    init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
+    init_key, draw_key = jax.random.split(key_for(world.key, "a copy"))
     count = max(0, method.queries - len(world.auxiliary))
     space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
     drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
@@ -312,7 +313,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         copies=True,
     ),
 }
-_COPY = 3  # Folded into the experiment's key, for the student.
 _BLOCK = 16  # Images that a device is asked about at a time.
 _PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
