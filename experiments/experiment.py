@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, imported, options
+from experiments import devices, imported, options, strangers
 from experiments.trained import Trained
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
@@ -78,17 +78,20 @@ def load_faces(wanted: options.FacesOptions) -> faces.Faces:
         len(loaded.names),
         time.perf_counter() - started,
     )
+    strangers.check_people(wanted, loaded)
     if not wanted.auxiliary_dir:
         return loaded
     _, image_size, _, channels = loaded.images.shape
-    auxiliary = faces.load_photographs(
+    auxiliary, names = faces.load_named_photographs(
         wanted.auxiliary_dir,
         image_size=image_size,
         channels=channels,
         strict_images=bool(wanted.strict_images),
     )
     logging.info("The attacker has %d photographs in %s", len(auxiliary), wanted.auxiliary_dir)
-    return dataclasses.replace(loaded, auxiliary=auxiliary)
+    loaded = dataclasses.replace(loaded, auxiliary=auxiliary, auxiliary_names=names)
+    strangers.check_auxiliary(wanted, loaded)
+    return loaded
 
 
 def photographs_by_person(loaded: faces.Faces) -> dict[str, int]:
