@@ -91,11 +91,12 @@ class Shown(NamedTuple):
     enrolled: Callable[[Preprocessing], np.ndarray] | None
 
 
-def admit(workdir: WorkDirectory) -> None:
+def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | None = None) -> None:
     """Admits the model that the flags name, or checks that it is the one that was admitted.
 
     Args:
       workdir: The work directory.
+      check: What to look at before the model is shown anything: refuses by a `UserError`.
 
     Raises:
       UserError: If the model cannot be attacked, does not know its people, or is another than
@@ -118,9 +119,11 @@ def admit(workdir: WorkDirectory) -> None:
         )
     wanted = _faces(facts.preprocessing)
     loaded = experiment.load_faces(wanted)
+    division = dataclasses.replace(options.of_division(), evaluators=())
+    if check is not None:
+        check(loaded, _expected(loaded, division))
     show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show))
-    division = dataclasses.replace(options.of_division(), evaluators=())
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     scores = seen.scores(facts.preprocessing)
@@ -157,6 +160,18 @@ def admit(workdir: WorkDirectory) -> None:
 def _later(scores: Callable[[Preprocessing], np.ndarray], how: Preprocessing) -> Callable[[], Any]:
     """Binds how pictures are prepared."""
     return lambda: scores(how)
+
+
+def _expected(loaded: Faces, division: options.DivisionOptions) -> Protocol:
+    """Says who plays which part if the model knows everybody whom it may know."""
+    named = loaded.names
+    if _LABELS.value:
+        named = _read_labels()
+    elif model_flags.TEMPLATES.value:
+        named = _read_templates()[0]
+    photographs = experiment.photographs_by_person(loaded)
+    shares = (division.seed, division.held_out, division.validation)
+    return protocol.of_registered(photographs, named, *shares)
 
 
 def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:

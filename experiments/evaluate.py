@@ -11,6 +11,7 @@ from absl import flags, logging
 
 from experiments import (
     beside,
+    checks,
     console,
     drawing,
     exhibits,
@@ -204,10 +205,10 @@ def finished(workdir: WorkDirectory) -> bool:
 def main() -> None:
     """Evaluates the work directory."""
     workdir = experiment.work_directory()
-    beside.check()
     experiment.need_protocol(workdir)
-    wanted = panel.from_flags(*experiment.open_experiment(workdir))
-    release_check.check_judges(wanted)
+    loaded, roles = experiment.open_experiment(workdir)
+    names, _ = attacked(workdir, roles)
+    wanted = checks.judging(loaded, roles, names)
     evaluate(workdir, wanted)
     beside.say(workdir)
     release_check.end(workdir)

@@ -132,13 +132,16 @@ def check_flags(workdir: WorkDirectory) -> Plan | None:
     return plan
 
 
-def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
+def open_experiment(
+    workdir: WorkDirectory, check: Callable[[faces.Faces, Protocol], object] | None = None
+) -> tuple[faces.Faces, Protocol]:
     """Loads the faces and the protocol, which the first stage to run writes.
 
     A flag that was given and contradicts the work directory is refused.
 
     Args:
       workdir: The work directory.
+      check: What to look at before the protocol is written: refuses by a `UserError`.
 
     Returns:
       The faces and the protocol.
@@ -153,6 +156,8 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
         photographs = photographs_by_person(loaded)
         made = protocol.make_protocol(photographs, **division.arguments())
         plan = Plan(wanted, division, photographs, _auxiliary(loaded), made)
+        if check is not None:
+            check(loaded, made)
         records.write(workdir.protocol, plan)
         return loaded, made
     loaded = load_faces(plan.faces)
@@ -167,6 +172,8 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
             f"not the {plan.auxiliary} for which {workdir.protocol} was made: restore them, or "
             "choose another --workdir"
         )
+    if check is not None:
+        check(loaded, plan.protocol)
     return loaded, plan.protocol
 
 

@@ -17,15 +17,16 @@ _CONNECTIONS = 900  # At a time: a browser opens six, and many systems allow 102
 _HEAD = 16384  # Bytes of the head of a request, at most.
 
 
-def serve(workdir: WorkDirectory, opened: Opened, host: str, port: int, url: str | None) -> None:
-    """Asks observers until it is interrupted.
+def listen(host: str, port: int, url: str | None) -> socket.socket:
+    """Begins to listen, before a study is made.
 
     Args:
-      workdir: The work directory, where the links are written.
-      opened: The study.
       host: Address to listen at.
       port: Port to listen at; 0 for any that is free.
       url: What links start with; by default the address and the port.
+
+    Returns:
+      The socket.
 
     Raises:
       UserError: If it is not possible to listen there, or nobody could follow the links.
@@ -34,9 +35,25 @@ def serve(workdir: WorkDirectory, opened: Opened, host: str, port: int, url: str
         listening = socket.create_server((host, port))
     except OSError as error:
         raise UserError(f"cannot listen at --host={host} --port={port}: {error.strerror}") from None
-    host, port = listening.getsockname()
+    host, _ = listening.getsockname()
     if ipaddress.ip_address(host).is_unspecified and not url:
+        listening.close()
         raise UserError(f"--host={host} needs --url: what links shall start with")
+    return listening
+
+
+def serve(
+    workdir: WorkDirectory, opened: Opened, listening: socket.socket, url: str | None
+) -> None:
+    """Asks observers until it is interrupted.
+
+    Args:
+      workdir: The work directory, where the links are written.
+      opened: The study.
+      listening: From `listen`.
+      url: What links start with; by default the address and the port.
+    """
+    host, port = listening.getsockname()
     url = (url or f"http://{host}:{port}").rstrip("/")
     if not ipaddress.ip_address(host).is_loopback:
         logging.warning("Others can connect: put a proxy with TLS before the server")

@@ -63,7 +63,7 @@ def test_a_copy_of_a_victim_s_photograph_is_refused_by_name(home, way):
 
 
 def test_a_copied_folder_is_refused_whole(home):
-    with pytest.raises(UserError, match="holds 24 copies .* and 14 more"):
+    with pytest.raises(UserError, match=r"holds 24 copies .* and 14 more"):
         opened(home, auxiliary_dir=str((home / "faces").rename(home / "copy")), data_dir=made(home))
 
 

@@ -11,7 +11,7 @@ find 95% of ORL's photographs again at JPEG quality 30, 18 (pHash) and 45 (dHash
 taken for copies of another; no mirror image is found.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,14 +81,27 @@ def find(
                 for row, place, score in _nearest(own.rough, theirs.rough, same, _ALIKE)
             ]
     rest = sorted((each for each in alike if each[1] not in found), reverse=True)[:_PAIRS]
-    if rest:
-        _, rows, places, mirrored = (np.array(each) for each in zip(*rest, strict=True))
-        own = _gray(suspects[rows])
-        own = np.where(mirrored[:, None, None], own[:, :, ::-1], own)
-        scores = _laid_over(own, _gray(photographs[places]))
-        for row in np.flatnonzero(scores >= _SAME_LAID_OVER):
-            found.setdefault(int(rows[row]), (float(scores[row]), int(places[row])))
+    for score, row, place in _cropped(suspects, photographs, rest):
+        found.setdefault(row, (score, place))
     return np.array([(row, found[row][1]) for row in sorted(found)], int).reshape(-1, 2)
+
+
+def _cropped(
+    suspects: Images, photographs: Images, alike: Sequence[tuple[float, int, int, bool]]
+) -> list[tuple[float, int, int]]:
+    """Lists which of some pairs are copies once one is laid over the other, as `find` has them."""
+    if not alike:
+        return []
+    rows, places = (np.array([each[number] for each in alike]) for number in (1, 2))
+    mirrored = np.array([each[3] for each in alike])[:, None, None]
+    own = _gray(suspects[rows])
+    own = np.where(mirrored, own[:, :, ::-1], own)
+    scores = _laid_over(own, _gray(photographs[places]))
+    return [
+        (float(score), int(row), int(place))
+        for score, row, place in zip(scores, rows, places, strict=True)
+        if score >= _SAME_LAID_OVER
+    ]
 
 
 def _looked_at(images: Images) -> Iterator[_Pictures]:
