@@ -16,6 +16,7 @@ from experiments import (
     drawing,
     exhibits,
     experiment,
+    likely,
     page,
     panel,
     provenance,
@@ -55,6 +56,8 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
+        look = None if target.predict else functools.partial(jax.jit(target.logits), target.params)
+        likely.say(workdir, loaded, roles, names, look, judges, impostors)
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
             judge.name: evaluation.judge_all(

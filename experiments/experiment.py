@@ -260,11 +260,17 @@ def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndar
     Returns:
       `[n, height, width, channels]` in [0, 1].
     """
-    images, positions = auxiliary_photographs(loaded, roles)
+    images, _ = auxiliary_photographs(loaded, roles)
+    return np.asarray(images[auxiliary_positions(loaded, roles, limit)])
+
+
+def auxiliary_positions(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:
+    """Says which photographs the attacker has, at most so many: an arbitrary choice, rising."""
+    _, positions = auxiliary_photographs(loaded, roles)
     if len(positions) > limit:
         order = protocol.shuffled(roles.seed, positions.tolist(), "auxiliary")
         positions = np.array(sorted(order[:limit]))
-    return np.asarray(images[positions])
+    return positions
 
 
 def auxiliary_count(plan: Plan) -> int:

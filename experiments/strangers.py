@@ -30,7 +30,7 @@ def check_people(wanted: FacesOptions, loaded: Faces) -> None:
     if not len(pairs):
         return
     once = sorted({tuple(sorted(pair)) for pair in pairs.tolist()})
-    said = [f"{_of(loaded, one)} and {_of(loaded, other)}" for one, other in once]
+    said = [f"{photograph(loaded, one)} and {photograph(loaded, other)}" for one, other in once]
     sentence = (
         f"{wanted.data_dir or wanted.dataset} holds one photograph as that of two people: "
         f"{list_some(said)}"
@@ -53,7 +53,7 @@ def check_auxiliary(wanted: FacesOptions, loaded: Faces) -> None:
     assert loaded.auxiliary is not None
     pairs = copies.find(loaded.auxiliary, loaded.images)
     if len(pairs):
-        said = [f"{loaded.auxiliary_names[i]} is {_of(loaded, place)}" for i, place in pairs]
+        said = [f"{loaded.auxiliary_names[i]} is {photograph(loaded, place)}" for i, place in pairs]
         raise UserError(
             f"--auxiliary_dir={wanted.auxiliary_dir} holds {len(pairs)} copies of photographs of "
             f"the people under attack ({list_some(said)}): the attacker's faces must be other "
@@ -61,8 +61,8 @@ def check_auxiliary(wanted: FacesOptions, loaded: Faces) -> None:
         )
 
 
-def _of(loaded: Faces, place: int) -> str:
-    """Names a photograph of the data set."""
+def photograph(loaded: Faces, place: int) -> str:
+    """Names a photograph of the data set, for messages."""
     person = loaded.names[loaded.identities[place]]
     number = int(np.flatnonzero(loaded.indices_of(person) == place)[0])
     return f"photograph {number + 1} of {person}"

@@ -6,7 +6,7 @@
 import gallery
 import numpy as np
 import pytest
-from absl import flags
+from absl import flags, logging
 from absl.testing import flagsaver
 from PIL import Image
 
@@ -48,7 +48,7 @@ METHOD = [
     (["--recipe=best", "--seeding=genetic"], "--seeding finds a seed image"),
     (["--scenario=labels", "--recipe=best", "--strategy=genetic"], "needs confidences"),
     (["--scenario=confidences", "--recipe=paper"], "--recipe=paper searches pixels"),
-    (["--scenario=white_box", "--recipe=shapes"], "--recipe=shapes cannot be told"),
+    (["--scenario=white_box", "--recipe=components"], "--recipe=components cannot be told"),
     (["--scenario=white_box", "--recipe=best", "--mask=no.png"], "--mask=no.png is no image file"),
     (["--recipe=photographs"], "random-face, which is not installed"),
 ]
@@ -118,6 +118,10 @@ def nothing_begins(monkeypatch):
     monkeypatch.setattr(recipe.mobile_stylegan_files, "installed", lambda: False)
     monkeypatch.setattr(recipe.mobile_stylegan_files.packages, "files", lambda _: None)
     monkeypatch.setattr(devices, "start", lambda: None)
+    logger = logging.get_absl_logger()
+    before = logger.level
+    yield
+    logger.setLevel(before)  # Flags that are parsed change it.
 
 
 def given(binary, root, workdir):
@@ -129,7 +133,7 @@ def given(binary, root, workdir):
     if binary in ("calibrate", "compare", "quiz delete", "quiz serve"):
         return common[:1]
     people = ["--dataset=folder", f"--data_dir={root}/all", "--image_size=16", "--targeted=2"]
-    return [*common, *people]
+    return [*common, *people, *(["--photographs=1,all"] if binary == "game" else [])]
 
 
 @pytest.mark.parametrize(("binary", "wrong", "words"), WRONG)
