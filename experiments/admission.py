@@ -5,7 +5,6 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -93,11 +92,12 @@ class Shown(NamedTuple):
     enrolled: Callable[[Preprocessing], np.ndarray] | None
 
 
-def admit(workdir: WorkDirectory) -> None:
+def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | None = None) -> None:
     """Admits the model that the flags name, or checks that it is the one that was admitted.
 
     Args:
       workdir: The work directory.
+      check: What to look at before the model is shown anything: refuses by a `UserError`.
 
     Raises:
       UserError: If the model cannot be attacked, does not know its people, or is another than
@@ -120,10 +120,11 @@ def admit(workdir: WorkDirectory) -> None:
         )
     wanted = _faces(facts.preprocessing)
     loaded = experiment.load_faces(wanted)
-    _check_public(loaded)
+    division = dataclasses.replace(options.of_division(), evaluators=())
+    if check is not None:
+        check(loaded, _expected(loaded, division))
     show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
-    division = dataclasses.replace(options.of_division(), evaluators=())
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
@@ -154,6 +155,18 @@ def admit(workdir: WorkDirectory) -> None:
         "are known from %s",
         *(named.right, named.total, len(classes), 100 * named.chance, source),
     )
+
+
+def _expected(loaded: Faces, division: options.DivisionOptions) -> Protocol:
+    """Says who plays which part if the model knows everybody whom it may know."""
+    named = loaded.names
+    if _LABELS.value:
+        named = _read_labels()
+    elif model_flags.TEMPLATES.value:
+        named = _read_templates()[0]
+    photographs = experiment.photographs_by_person(loaded)
+    shares = (division.seed, division.held_out, division.validation)
+    return protocol.of_registered(photographs, named, *shares)
 
 
 def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:
@@ -196,23 +209,6 @@ def _faces(how: Preprocessing) -> options.FacesOptions:
         min_images=options.value_of("min_images") or 3,
         strict_images=options.value_of("strict_images"),
     )
-
-
-def _check_public(loaded: Faces) -> None:
-    """Refuses an attacker who has photographs of the people under attack."""
-    assert loaded.auxiliary is not None
-
-    def digests(images: Any) -> set[bytes]:
-        return {
-            hashlib.sha256(np.asarray(images[i]).tobytes()).digest() for i in range(len(images))
-        }
-
-    common = len(digests(loaded.images) & digests(loaded.auxiliary))
-    if common:
-        raise UserError(
-            f"--auxiliary_dir holds {common} photographs of --gallery_dir: the attacker's faces "
-            "must be other people's"
-        )
 
 
 def _look(

@@ -16,11 +16,11 @@ from experiments import (
     admission,
     attack,
     beside,
+    checks,
     console,
     evaluate,
     exhibits,
     experiment,
-    identities,
     imported,
     model_flags,
     panel,
@@ -32,7 +32,7 @@ from mia_jax.evidence import embedders, examination, unlocking
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import packages, records, storage, workload
-from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.errors import MissingError
 from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (
@@ -112,27 +112,14 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
     )
 
 
-def _check_attacked(roles: Protocol) -> None:
-    """Refuses to attack classes of which there are no photographs, so that nobody could judge."""
-    for name in identities.chosen(roles):
-        if name not in roles.test:
-            raise UserError(
-                f"--identities names {name}, of whom --gallery_dir has no photographs: nobody "
-                "could say whether a clone is like them"
-            )
-
-
 def main() -> None:
     """Admits the model, attacks it, and evaluates."""
-    workdir = experiment.work_directory()
-    wanted = scenario_flags.from_flags()
+    wanted = scenario_flags.from_flags(trained_here=False)
     check_judge()
-    beside.check()
-    admission.admit(workdir)
-    loaded, roles = experiment.open_experiment(workdir)
-    _check_attacked(roles)
+    workdir = experiment.work_directory()
+    admission.admit(workdir, checks.whole_run)
+    loaded, roles = experiment.open_experiment(workdir, checks.whole_run)
     judges = panel.from_flags(loaded, roles)
-    release_check.check_judges(judges)
     attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.

@@ -122,6 +122,8 @@ def main() -> None:
         raise UserError(f"--suite={','.join(_SUITE.value)}: choose among {', '.join(SUITES)}")
     if "peers" in _SUITE.value:
         rivals.need("peers")
+    if "imported" in _SUITE.value and not rivals.has_torch():
+        raise UserError("--suite=imported needs PyTorch: pip install -e '.[torch]'")
     if _JSON.value:
         path = pathlib.Path(_JSON.value)
         if path.is_dir():

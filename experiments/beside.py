@@ -1,5 +1,7 @@
 """An evaluation beside that of another work directory: did a protection help?"""
 
+from collections.abc import Sequence
+
 from absl import flags, logging
 
 from mia_jax.evidence import beside, verdict
@@ -16,14 +18,25 @@ _BESIDE = flags.DEFINE_string(
 )
 
 
-def check() -> None:
-    """Refuses a work directory that is not evaluated, before compute is spent.
+def check(names: Sequence[str], strangers: Sequence[str], classes: int) -> None:
+    """Refuses a work directory of which nothing could be said, before compute is spent.
+
+    Args:
+      names: Who is attacked here.
+      strangers: The judges here who share nothing with the target.
+      classes: Among how many people they choose.
 
     Raises:
-      UserError: If it is not.
+      UserError: If it is not evaluated, or nobody judged the same people there.
     """
-    if _BESIDE.value and not WorkDirectory(_BESIDE.value).evaluation.exists():
+    if not _BESIDE.value:
+        return
+    if not WorkDirectory(_BESIDE.value).evaluation.exists():
         raise UserError(f"--beside={_BESIDE.value} holds no evaluation yet: audit that model first")
+    there = records.read(WorkDirectory(_BESIDE.value).evaluation, Evaluation)
+    found = beside.comparable(there, names, strangers, classes)
+    if not found:
+        raise UserError(f"--beside={_BESIDE.value}: {beside.NOBODY}")
 
 
 def say(workdir: WorkDirectory) -> None:

@@ -136,10 +136,11 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
     Raises:
       UserError: If a judge does not work, or nobody is known to the first.
     """
+    chosen = identities.chosen(roles)  # Refused before a judge looks at anything.
     attacked = experiment.load_recognizer(workdir, TARGET)
     asked = panel.from_flags(loaded, roles)
     judges = panel.make_judges(workdir, loaded, roles, attacked.params, asked)
-    names = tuple(name for name in identities.chosen(roles) if name in judges[0].people)
+    names = tuple(name for name in chosen if name in judges[0].people)
     if not names:
         raise UserError(f"the judge {judges[0].name} knows none of the people to attack")
     auxiliary = experiment.auxiliary_faces(loaded, roles, attack.AUXILIARY_LIMIT.value)

@@ -11,11 +11,13 @@ from absl import flags, logging
 
 from experiments import (
     beside,
+    checks,
     clones,
     console,
     drawing,
     exhibits,
     experiment,
+    likely,
     page,
     panel,
     provenance,
@@ -58,6 +60,8 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
+        look = None if target.predict else functools.partial(jax.jit(target.logits), target.params)
+        likely.say(workdir, loaded, roles, names, look, judges, impostors)
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
             judge.name: evaluation.judge_all(
@@ -212,10 +216,10 @@ def finished(workdir: WorkDirectory) -> bool:
 def main() -> None:
     """Evaluates the work directory."""
     workdir = experiment.work_directory()
-    beside.check()
     experiment.need_protocol(workdir)
-    wanted = panel.from_flags(*experiment.open_experiment(workdir))
-    release_check.check_judges(wanted)
+    loaded, roles = experiment.open_experiment(workdir)
+    names, _ = attacked(workdir, roles)
+    wanted = checks.judging(loaded, roles, names)
     evaluate(workdir, wanted)
     beside.say(workdir)
     release_check.end(workdir)

@@ -13,10 +13,10 @@ from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.keys import key_for
 from mia_jax.runtime.workdir import WorkDirectory
 
 _MEAN_OF = 8192  # The most unrelated faces to read for the mean face.
-_PICK = 2  # Folded into the experiment's key, for the views by which an attacker picks a clone.
 
 
 def attacked(workdir: WorkDirectory, roles: Protocol, known: Container[str]) -> tuple[str, ...]:
@@ -149,6 +149,6 @@ def robust_scores(attacked: Trained, images: np.ndarray, place: int, seed: int) 
     Returns:
       `[n]` in [0, 1].
     """
-    key = jax.random.fold_in(jax.random.key(seed), _PICK)
+    key = key_for(jax.random.key(seed), "the attacker's pick")
     logits = attacked.logits
     return selection.robust_scores(logits, attacked.params, images, place, key)

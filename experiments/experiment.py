@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, imported, options
+from experiments import devices, imported, options, strangers
 from experiments.trained import Trained
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
@@ -79,17 +79,20 @@ def load_faces(wanted: options.FacesOptions) -> faces.Faces:
         len(loaded.names),
         time.perf_counter() - started,
     )
+    strangers.check_people(wanted, loaded)
     if not wanted.auxiliary_dir:
         return loaded
     _, image_size, _, channels = loaded.images.shape
-    auxiliary = faces.load_photographs(
+    auxiliary, names = faces.load_named_photographs(
         wanted.auxiliary_dir,
         image_size=image_size,
         channels=channels,
         strict_images=bool(wanted.strict_images),
     )
     logging.info("The attacker has %d photographs in %s", len(auxiliary), wanted.auxiliary_dir)
-    return dataclasses.replace(loaded, auxiliary=auxiliary)
+    loaded = dataclasses.replace(loaded, auxiliary=auxiliary, auxiliary_names=names)
+    strangers.check_auxiliary(wanted, loaded)
+    return loaded
 
 
 def photographs_by_person(loaded: faces.Faces) -> dict[str, int]:
@@ -130,13 +133,16 @@ def check_flags(workdir: WorkDirectory) -> Plan | None:
     return plan
 
 
-def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
+def open_experiment(
+    workdir: WorkDirectory, check: Callable[[faces.Faces, Protocol], object] | None = None
+) -> tuple[faces.Faces, Protocol]:
     """Loads the faces and the protocol, which the first stage to run writes.
 
     A flag that was given and contradicts the work directory is refused.
 
     Args:
       workdir: The work directory.
+      check: What to look at before the protocol is written: refuses by a `UserError`.
 
     Returns:
       The faces and the protocol.
@@ -151,6 +157,8 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
         photographs = photographs_by_person(loaded)
         made = protocol.make_protocol(photographs, **division.arguments())
         plan = Plan(wanted, division, photographs, _auxiliary(loaded), made)
+        if check is not None:
+            check(loaded, made)
         records.write(workdir.protocol, plan)
         return loaded, made
     loaded = load_faces(plan.faces)
@@ -165,6 +173,8 @@ def open_experiment(workdir: WorkDirectory) -> tuple[faces.Faces, Protocol]:
             f"not the {plan.auxiliary} for which {workdir.protocol} was made: restore them, or "
             "choose another --workdir"
         )
+    if check is not None:
+        check(loaded, plan.protocol)
     return loaded, plan.protocol
 
 
@@ -254,11 +264,17 @@ def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndar
     Returns:
       `[n, height, width, channels]` in [0, 1].
     """
-    images, positions = auxiliary_photographs(loaded, roles)
+    images, _ = auxiliary_photographs(loaded, roles)
+    return np.asarray(images[auxiliary_positions(loaded, roles, limit)])
+
+
+def auxiliary_positions(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:
+    """Says which photographs the attacker has, at most so many: an arbitrary choice, rising."""
+    _, positions = auxiliary_photographs(loaded, roles)
     if len(positions) > limit:
         order = protocol.shuffled(roles.seed, positions.tolist(), "auxiliary")
         positions = np.array(sorted(order[:limit]))
-    return np.asarray(images[positions])
+    return positions
 
 
 def auxiliary_count(plan: Plan) -> int:

@@ -168,9 +168,14 @@ def main() -> None:
     workdir = experiment.work_directory()
     games = WorkDirectory(workdir.worlds)
     wanted, how = scenario_flags.from_flags(), train.settings(games)
-    loaded, roles = experiment.open_experiment(games)
+
+    def check(loaded: Faces, roles: Protocol) -> None:
+        numbers(roles)
+        panel.from_flags(loaded, roles)
+        stand_ins(roles)
+
+    loaded, roles = experiment.open_experiment(games, check)
     asked, judges = numbers(roles), panel.from_flags(loaded, roles)
-    stand_ins(roles)
     page.stored(workdir)  # What the report needs is looked at before compute is spent.
     plan = records.read(games.protocol, Plan)
     seeds = range(roles.seed, roles.seed + _SEEDS.value)

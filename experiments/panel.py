@@ -1,6 +1,7 @@
 """The panel: who judges the clones, by flags, and what each has in common with the target."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,12 +97,9 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
       UserError: If a name is unknown, nobody is asked, or an embedder does not work.
     """
     asked, shape = names(roles), loaded.images.shape[1:]
-    made = [
-        embedders.own_embedder(path, imported.imported_function("judge", path), shape)
-        for path in _JUDGE.value
-    ]
+    made = [_own(path, shape) for path in _JUDGE.value]
     if embedders.DLIB in asked:
-        made.insert(0, embedders.dlib_embedder(devices.cores()))
+        made.insert(0, _dlib(embedders.dlib_embedder))
     if not made:
         logging.warning(
             "No judge is independent of the target, so that every verdict is inconclusive: %s, or "
@@ -109,6 +107,18 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
             packages.hint("judge"),
         )
     return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))
+
+
+@functools.cache  # The looks before a run and its stages share them, and what they remember.
+def _own(path: str, shape: tuple[int, ...]) -> Embedder:
+    """Makes an embedder of the user's function."""
+    return embedders.own_embedder(path, imported.imported_function("judge", path), shape)
+
+
+@functools.cache
+def _dlib(make: Callable[[int], Embedder]) -> Embedder:
+    """Makes dlib's."""
+    return make(devices.cores())
 
 
 def make_judges(

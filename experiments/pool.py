@@ -10,7 +10,7 @@ from absl import flags, logging
 from experiments import console
 from mia_jax.evidence import pooling
 from mia_jax.evidence.results import Evaluation
-from mia_jax.runtime import records
+from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -22,6 +22,10 @@ def main() -> None:
     """Writes the pooled result, and says what comes out."""
     if not _RUNS.value or not _OUTPUT.value:
         raise UserError("--runs and --output are needed: work directories, and a file to write")
+    output = pathlib.Path(_OUTPUT.value)
+    if output.is_dir():
+        raise UserError(f"--output={output} is a directory: name a file")
+    storage.check_writable(output.parent)
     names = [pathlib.Path(run).name for run in _RUNS.value]
     if len({*names}) < len(names):
         raise UserError(f"--runs={','.join(_RUNS.value)} must end in names of their own")
@@ -31,7 +35,7 @@ def main() -> None:
             for name, run in zip(names, _RUNS.value, strict=True)
         }
     )
-    records.write(pathlib.Path(_OUTPUT.value), pooled)
+    records.write(output, pooled)
     for name, judge in pooled.judges.items():
         clones = judge.images["clones"]
         logging.info(

@@ -72,7 +72,8 @@ def serve() -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is missing: {packages.hint('quiz')}") from None
     workdir = experiment.work_directory()
-    quiz_server.serve(workdir, _opened(workdir), _HOST.value, _PORT.value, _URL.value)
+    listening = quiz_server.listen(_HOST.value, _PORT.value, _URL.value)
+    quiz_server.serve(workdir, _opened(workdir), listening, _URL.value)
 
 
 def export() -> None:
@@ -128,9 +129,9 @@ def panels() -> None:
 
 def delete() -> None:
     """Deletes one observer's answers."""
-    workdir = experiment.work_directory()
     if _OBSERVER.value is None:
         raise UserError("--observer is needed: the number in links.csv")
+    workdir = experiment.work_directory()
     quiz_files.forget(workdir, quiz_files.open_study(workdir), _OBSERVER.value)
     logging.info("The answers of observer %d are deleted", _OBSERVER.value)
 

@@ -98,15 +98,16 @@ def application(workdir: WorkDirectory, opened: Opened, hosts: Sequence[str]) ->
     return server.make_app(opened.plan, opened.images, opened.answers, opened.words, hosts, forget)
 
 
-def serve(workdir: WorkDirectory, opened: Opened, host: str, port: int, url: str | None) -> None:
-    """Asks observers until it is interrupted.
+def listen(host: str, port: int, url: str | None) -> socket.socket:
+    """Begins to listen, before a study is made.
 
     Args:
-      workdir: The work directory, where the links are written.
-      opened: The study.
       host: Address to listen at.
       port: Port to listen at; 0 for any that is free.
       url: What links start with; by default the address and the port.
+
+    Returns:
+      The socket.
 
     Raises:
       UserError: If it is not possible to listen there, or nobody could follow the links.
@@ -115,9 +116,25 @@ def serve(workdir: WorkDirectory, opened: Opened, host: str, port: int, url: str
         listening = socket.create_server((host, port))
     except OSError as error:
         raise UserError(f"cannot listen at --host={host} --port={port}: {error.strerror}") from None
-    host, port = listening.getsockname()
+    host, _ = listening.getsockname()
     if ipaddress.ip_address(host).is_unspecified and not url:
+        listening.close()
         raise UserError(f"--host={host} needs --url: what links shall start with")
+    return listening
+
+
+def serve(
+    workdir: WorkDirectory, opened: Opened, listening: socket.socket, url: str | None
+) -> None:
+    """Asks observers until it is interrupted.
+
+    Args:
+      workdir: The work directory, where the links are written.
+      opened: The study.
+      listening: From `listen`.
+      url: What links start with; by default the address and the port.
+    """
+    host, port = listening.getsockname()
     proxied = url is not None  # Then all observers have the proxy's address.
     url = (url or f"http://{host}:{port}").rstrip("/")
     if not ipaddress.ip_address(host).is_loopback:

@@ -12,6 +12,7 @@ from absl import flags
 
 from mia_jax import recognizer
 from mia_jax.attack import Attack, descents, losses, mi_face, recipes, seeds
+from mia_jax.attack.generators import landmarks, mobile_stylegan_files
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime.errors import UserError
 
@@ -23,10 +24,18 @@ class Family(NamedTuple):
       make: `(model, auxiliary, **arguments) -> attack`.
       defaults: From the number of auxiliary faces to the arguments whose defaults are not those of
         `make`'s signature.
+      look: Refuses by a `MissingError` where a package is missing.
     """
 
     make: Callable[..., Attack]
     defaults: Callable[[int], Mapping[str, Any]]
+    look: Callable[[], object] = lambda: None
+
+
+def _look_for_generator() -> None:
+    """Looks for the package of the photorealistic generator, whose reading takes seconds."""
+    if not mobile_stylegan_files.installed():
+        mobile_stylegan_files.load()  # Says what to install.
 
 
 RECIPES = {
@@ -34,10 +43,12 @@ RECIPES = {
     "best": Family(recipes.of_eigenfaces, recipes.choice),
     "eigenfaces": Family(recipes.of_eigenfaces, lambda _: descents.FEW_FACES),
     "components": Family(recipes.of_components, lambda _: descents.FEW_FACES),
-    "shapes": Family(recipes.of_shapes, lambda _: descents.FEW_FACES),
+    "shapes": Family(recipes.of_shapes, lambda _: descents.FEW_FACES, landmarks.dlib_landmarks),
     "autoencoder": Family(recipes.of_autoencoder, lambda _: descents.FEW_FACES),
-    "photographs": Family(recipes.of_photographs, lambda _: descents.GENERATED),
-    "retouched": Family(recipes.of_retouched, lambda _: descents.RETOUCHED),
+    "photographs": Family(
+        recipes.of_photographs, lambda _: descents.GENERATED, _look_for_generator
+    ),
+    "retouched": Family(recipes.of_retouched, lambda _: descents.RETOUCHED, _look_for_generator),
     "mi_face": Family(mi_face.mi_face, lambda _: {"loss": losses.shortfall}),
 }
 LOSSES = {
@@ -216,7 +227,7 @@ def from_flags() -> Recipe:
     """Returns the recipe that the flags ask for.
 
     Raises:
-      UserError: If a flag has no effect on the recipe or on the loss.
+      UserError: If a flag has no effect on the recipe or on the loss, or a package is missing.
     """
     name = _RECIPE.value
     usual = _defaults(RECIPES[name], 0)
@@ -238,6 +249,7 @@ def from_flags() -> Recipe:
     for argument in ("mirror", "noise"):
         if given.get(argument) and not (usual | given)["views_per_iteration"]:
             raise UserError(f"--{argument} is for random views: give --views_per_iteration too")
+    RECIPES[name].look()
     return Recipe(name, given, _PRECISION.value)
 
 

@@ -9,6 +9,7 @@ from absl import flags
 from experiments import (
     attack,
     beside,
+    checks,
     console,
     evaluate,
     experiment,
@@ -25,13 +26,11 @@ for _module in (experiment, train, recipe, scenario_flags, attack, panel, releas
 
 def main() -> None:
     """Trains the recognizers, attacks, and evaluates."""
-    workdir = experiment.work_directory()
-    beside.check()
     wanted = scenario_flags.from_flags()
+    workdir = experiment.work_directory()
     how = train.settings(workdir)
-    loaded, roles = experiment.open_experiment(workdir)
+    loaded, roles = experiment.open_experiment(workdir, checks.whole_run)
     judges = panel.from_flags(loaded, roles)
-    release_check.check_judges(judges)
     for role in roles.classes:
         train.train(workdir, role, how[role])
     attack.attack(workdir, wanted)

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from experiments import recipe, strategies
+from experiments import recipe, scenarios, strategies
 from experiments.scenarios import GRAY_BOX, SCENARIOS, Method, method
 from mia_jax.attack.oracle import Budget
 from mia_jax.runtime.errors import UserError
@@ -86,11 +86,17 @@ def manners() -> Budget:
     )
 
 
-def from_flags() -> Method:
+def from_flags(trained_here: bool = True) -> Method:
     """Returns the method that the flags ask for.
 
+    Args:
+      trained_here: Whether more than the logits of the target is known.
+
+    Returns:
+      The method.
+
     Raises:
-      UserError: If a flag has no effect.
+      UserError: If a flag has no effect, or flags do not fit each other.
     """
     name, wanted = _SCENARIO.value, recipe.from_flags()
     scenario = SCENARIOS[name]
@@ -108,4 +114,6 @@ def from_flags() -> Method:
             raise UserError(f"--{flag.name} has no effect on weights, which are not asked")
     if name == "labels":
         given.setdefault("strategy", "boundary")
-    return method(name, wanted, **given)
+    found = method(name, wanted, **given)
+    scenarios.check(found, trained_here)
+    return found

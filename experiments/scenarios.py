@@ -37,6 +37,7 @@ from mia_jax.faces.images import pixels, read_image
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.recognizer.views import ViewRange
 from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.keys import key_for
 
 PARTS = "parts"
 PIXELS = ("paper", "mi_face")  # The recipes whose points are images.
@@ -180,11 +181,7 @@ def gray_box(world: World, method: Method) -> Prepared:
     params, logits, architecture, _ = world.attacked
     how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
     if method.feature_weight:
-        if architecture is None:
-            raise UserError(
-                "--feature_weight needs a target that was trained here: of another one only the "
-                "logits are known"
-            )
+        assert architecture is not None  # By `check`.
         references = objectives.likely_features(
             *(logits, architecture.features, params), jnp.asarray(world.auxiliary)
         )
@@ -202,11 +199,6 @@ def white_box(world: World, method: Method) -> Prepared:
     prepared = gray_box(world, method)
     if method.recipe.name in PIXELS:
         return prepared._replace(known=Known(photographs, mask, None))
-    if method.recipe.name not in ("best", "eigenfaces"):
-        raise UserError(
-            f"--recipe={method.recipe.name} cannot be told of known pixels: with "
-            f"--scenario={WHITE_BOX} give {', '.join(PIXELS)}, best or eigenfaces"
-        )
     wanted = method.recipe.arguments(len(world.auxiliary))
     basis = eigenfaces.fit(world.auxiliary, wanted["components"])
     if wanted["waves"]:
@@ -220,17 +212,11 @@ def white_box(world: World, method: Method) -> Prepared:
 
 def asked_for_confidences(world: World, method: Method) -> Prepared:
     """Searches by confidences."""
-    if method.strategy == "boundary":
-        raise UserError("--strategy=boundary needs labels only: give --scenario=labels")
     return _asked(world, method, confidences_of(world))
 
 
 def asked_for_labels(world: World, method: Method) -> Prepared:
     """Searches by labels."""
-    if method.strategy != "boundary":
-        raise UserError(
-            f"--strategy={method.strategy} needs confidences: with --scenario=labels give boundary"
-        )
     return _asked(world, method, labels_of(world))
 
 
@@ -245,7 +231,7 @@ def copied(
     longer.
     """
     predict = labels_of(world) if of_labels else confidences_of(world)
-    init_key, draw_key = jax.random.split(jax.random.fold_in(world.key, _COPY))
+    init_key, draw_key = jax.random.split(key_for(world.key, "a copy"))
     count = max(0, method.queries - len(world.auxiliary))
     space = eigenfaces.space(world.auxiliary, min(method.leading, len(world.auxiliary)))
     drawn = students.draws(space, draw_key, count, draws) if count else world.auxiliary[:0]
@@ -313,7 +299,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         copies=True,
     ),
 }
-_COPY = 3  # Folded into the experiment's key, for the student.
+_ANY_SHAPE = (128, 128, 1)  # At which a mask is looked at before the faces are known.
 _BLOCK = 16  # Images that a device is asked about at a time.
 _PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
@@ -348,7 +334,55 @@ def prepare(world: World, wanted: Method) -> Prepared:
     Raises:
       UserError: If the method does not fit its scenario.
     """
+    check(wanted, world.attacked.architecture is not None)
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
+
+
+def check(wanted: Method, trained_here: bool) -> None:
+    """Refuses a method that does not fit its scenario, before there is anything to attack.
+
+    Args:
+      wanted: The method.
+      trained_here: Whether more than the logits of the target is known.
+
+    Raises:
+      UserError: If it does not, or its mask cannot be read.
+    """
+    recipe, name = wanted.recipe.name, wanted.scenario
+    asks, pixels = SCENARIOS[name].asks and not SCENARIOS[name].copies, recipe in PIXELS
+    gamin = wanted.strategy == strategies.GAMIN
+    if name == WHITE_BOX:
+        mask_of(wanted.mask, _ANY_SHAPE)
+    faults = {
+        f"--recipe={recipe} cannot be told of known pixels: with --scenario={WHITE_BOX} give "
+        f"{', '.join(PIXELS)}, best or eigenfaces": name == WHITE_BOX
+        and recipe not in (*PIXELS, "best", "eigenfaces"),
+        "--strategy=boundary needs labels only: give --scenario=labels": name == "confidences"
+        and wanted.strategy == "boundary",
+        f"--strategy={wanted.strategy} needs confidences: with --scenario=labels give boundary": (
+            name == "labels" and wanted.strategy != "boundary"
+        ),
+        f"--strategy={strategies.GAMIN} searches pixels: give --recipe=paper": asks
+        and gamin
+        and recipe != "paper",
+        f"--recipe={recipe} searches pixels, which are too many to ask for each: with "
+        f"--scenario={name} give --recipe=best or another prior": asks and pixels and not gamin,
+        "--precision is of weights: a model that is asked keeps its own": asks
+        and wanted.recipe.precision != "float32",
+        f"--seeding finds a seed image: give --recipe={' or '.join(PIXELS)}, not {recipe}": (
+            wanted.seeding is not None and not pixels
+        ),
+        f"--filter is for pixels: give --recipe={' or '.join(PIXELS)}, not {recipe}": (
+            wanted.filter is not None and not pixels
+        ),
+    }
+    faults[
+        "--feature_weight needs a target that was trained here: of another one only the logits are "
+        "known"
+    ] = bool(wanted.feature_weight) and not trained_here
+    for sentence, holds in faults.items():
+        if holds:
+            raise UserError(sentence)
 
 
 def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:
@@ -418,19 +452,9 @@ def labels_of(world: World) -> Predict:
 
 def _asked(world: World, method: Method, predict: Predict) -> Prepared:
     """Prepares a search over the leading coordinates of a prior; GAMIN's, over pixels."""
-    without_faces = method.strategy == strategies.GAMIN
-    if without_faces and method.recipe.name != "paper":
-        raise UserError(f"--strategy={strategies.GAMIN} searches pixels: give --recipe=paper")
-    if not without_faces and method.recipe.name in PIXELS:
-        raise UserError(
-            f"--recipe={method.recipe.name} searches pixels, which are too many to ask for each: "
-            f"with --scenario={method.scenario} give --recipe=best or another prior"
-        )
-    if method.recipe.precision != "float32":
-        raise UserError("--precision is of weights: a model that is asked keeps its own")
     how = method.recipe.attack(answered, world.auxiliary)._replace(iterations=method.queries)
     strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
-    if not without_faces:
+    if method.strategy != strategies.GAMIN:
         strategy = leading(strategy, method.leading)
     return Prepared(None, None, searching=Searching(predict, how, strategy, _budget(world, method)))
 
@@ -439,11 +463,6 @@ def _seeding(world: World, method: Method) -> Searching | None:
     """Prepares the search for a seed image."""
     if method.seeding is None:
         return None
-    if method.recipe.name not in PIXELS:
-        raise UserError(
-            f"--seeding finds a seed image: give --recipe={' or '.join(PIXELS)}, not "
-            f"{method.recipe.name}"
-        )
     seeder = strategies.SEEDERS[method.seeding]
     objective = objectives.classification(answered, losses.infomax)
     how = Attack(seeder.space(world.auxiliary), objective, None, method.queries)
@@ -459,10 +478,6 @@ def _filtered(how: Attack, method: Method) -> Attack:
     """Adds the filter of a method."""
     if method.filter is None:
         return how
-    if method.recipe.name not in PIXELS:
-        raise UserError(
-            f"--filter is for pixels: give --recipe={' or '.join(PIXELS)}, not {method.recipe.name}"
-        )
     chosen = strategies.FILTERS[method.filter]()
     if method.filter_every is None:
         return how._replace(filter=filters.at_end(chosen))

@@ -20,6 +20,7 @@ from mia_jax.attack.strategies import (
     random_steps,
 )
 from mia_jax.attack.strategies.strategy import Strategy
+from mia_jax.runtime.keys import key_for
 
 # From an image's shape. For coordinates that are standard normal over faces, of which the leading
 # ones are searched; `GAMIN` searches pixels.
@@ -60,7 +61,7 @@ class Seeder(NamedTuple):
 
 def _generator(auxiliary: np.ndarray) -> Space:
     """Fits a small autoencoder: in place of the GAN, for which there are too few faces."""
-    fitted = vae.fit(jax.random.key(0), auxiliary, latents=32, steps=150)
+    fitted = vae.fit(key_for(jax.random.key(0), "an autoencoder"), auxiliary, latents=32, steps=150)
     return vae.space(fitted, auxiliary, spread=1.0)
 
 

@@ -115,6 +115,7 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
     ("flag", "words"),
     [
         ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
+        ("--json=tests", "--json=tests is a directory: name a file"),
         (
             "--suite=step,speed",
             "--suite=step,speed: choose among step, imported, priors, train, peers, scale, memory",

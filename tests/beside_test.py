@@ -88,12 +88,16 @@ def test_without_a_common_stranger_or_people_it_is_refused(other):
 def test_it_is_said_and_written(tmp_path, caplog, rank1, words):
     there, here = WorkDirectory(tmp_path / "there"), WorkDirectory(tmp_path / "here")
     flags.FLAGS.mark_as_parsed()
+    asked = ([f"p{i}" for i in range(8)], ["evaluator"], CLASSES)
     with flagsaver.flagsaver(beside=str(there.root)):
         with pytest.raises(UserError, match="holds no evaluation yet"):
-            said.check()
+            said.check(*asked)
         records.write(there.evaluation, evaluation([0.55, 0.62] * 4))
         records.write(here.evaluation, evaluation(rank1))
-        said.check()
+        said.check(*asked)
+        for wrong in ((["nobody"], *asked[1:]), (asked[0], ["dlib"], 14), (*asked[:2], 15)):
+            with pytest.raises(UserError, match=r"--beside=.*there: no stranger judged the same"):
+                said.check(*wrong)
         with caplog.at_level("INFO"):
             said.say(here)
     assert words in caplog.text

@@ -300,9 +300,9 @@ def test_the_same_command_goes_on_after_a_kill_and_score_counts_what_was_answere
     ("host", "words"),
     [("0.0.0.0", "--host=0.0.0.0 needs --url"), ("192.0.2.1", "cannot listen at --host=192.0.2.1")],
 )
-def test_a_server_that_nobody_could_reach_is_refused(workdir, host, words):
+def test_a_server_that_nobody_could_reach_is_refused(host, words):
     with pytest.raises(UserError, match=words):
-        quiz_server.serve(workdir, opened(workdir), host, 0, None)
+        quiz_server.listen(host, 0, None)
 
 
 def test_a_file_of_answers_is_scored_alone(tmp_path):

@@ -162,8 +162,6 @@ def measure_step() -> dict[str, Any]:
 
 def measure_imported() -> dict[str, Any]:
     """Measures the attack on a network that was made in PyTorch."""
-    if not rivals.has_torch():
-        raise UserError("--suite=imported needs PyTorch: pip install -e '.[torch]'")
     side, channels = flags.FLAGS.image_size, int(flags.FLAGS.channels or 3)
     network = rivals.Network(side, channels, CLASSES.value)
     net, shape = rivals.resnet_18(network), (side, side, channels)

@@ -26,6 +26,7 @@ from mia_jax.attack.generators import (
 from mia_jax.attack.generators.landmarks import LandmarkFn, dlib_landmarks
 from mia_jax.attack.inversion import Attack
 from mia_jax.attack.objectives import ApplyFn
+from mia_jax.runtime.keys import key_for
 
 PRIOR = 0.2  # Standardized logits count five times as much as a standard normal density.
 MANY = 1000  # Auxiliary faces from which on `best` has eigenfaces enough.
@@ -262,7 +263,8 @@ def of_autoencoder(
       UserError: If an argument is out of range.
     """
     auxiliary = np.asarray(auxiliary)
-    fitted = vae.fit(jax.random.key(0), auxiliary, latents=latents, steps=steps)
+    key = key_for(jax.random.key(0), "an autoencoder")
+    fitted = vae.fit(key, auxiliary, latents=latents, steps=steps)
     space = vae.space(fitted, auxiliary, seed=seed_image, spread=spread, prior=prior)
     return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
 
@@ -305,7 +307,8 @@ def of_photographs(
     def draw(key: jax.Array) -> jax.Array:
         return photorealistic.style(latents, jax.random.normal(key, (components,)))
 
-    cut = readout.fit(jax.random.key(1), network, draw) if _on_cpu() else None
+    key = key_for(jax.random.key(0), "a readout")
+    cut = readout.fit(key, network, draw) if _on_cpu() else None
     space = photorealistic.space(
         network, latents, cut, np.asarray(auxiliary), prior=prior, spread=spread
     )

