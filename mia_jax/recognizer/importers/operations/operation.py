@@ -125,21 +125,22 @@ def spell(accepted: Collection[Any]) -> str:
     return ", ".join(str(value) for value in accepted)
 
 
-def check_size(shape: Collection[int], pictures: int = 1) -> None:
+def check_size(shape: Collection[int], pictures: int = 1, most: int = LARGEST) -> None:
     """Refuses an array that is too large, before anything is allocated.
 
     Args:
       shape: Its sides.
       pictures: How many pictures are evaluated side by side.
+      most: How many elements are accepted for each of them.
 
     Raises:
-      UserError: If it has more than `LARGEST` elements for each picture.
+      UserError: If it has more.
     """
     count = 1
     for side in shape:  # Python's own integers do not overflow.
         count *= int(side)
-    if count > LARGEST * max(pictures, 1):
+    if count > most * max(pictures, 1):
         raise UserError(
             f"it asks for an array of {'x'.join(str(side) for side in shape)}, and at most "
-            f"{LARGEST} elements a picture are accepted"
+            f"{most} elements a picture are accepted"
         )
