@@ -41,14 +41,17 @@ def flat(net, x):
 def run(model, images, output="output"):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     kinds = {"tensor(float16)": np.float16, "tensor(float)": F, "tensor(double)": float}
-    (given,) = [each for each in session.get_inputs() if each.name == "image"]
+    given, *others = session.get_inputs()
+    unread = {each.name: np.zeros(each.shape, F) for each in others}
     x = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(kinds[given.type])
     if given.shape[0] == 1:
         alone = [session.run([output], {"image": each[None]})[0] for each in x]
         return np.concatenate([each.reshape(1, -1) for each in alone])
-    return session.run([output], {"image": x})[0]
+    return session.run([output], {"image": x, **unread})[0]
 
 
 def through_functions(net):
@@ -204,17 +207,20 @@ def quantized_pictures(net):
 
 
 def quantized_operators(net):
-    """The other way: convolutions and products of 8 bits."""
+    """The other way: convolutions and products of 8 bits.
+
+    Weights are of 7 bits: without VNNI, onnxruntime's sums of 8 bits by 8 overflow.
+    """
     scale, zero = net.weight(F(1 / 255)), net.weight(np.array(0, np.uint8))
     x = net.add("QuantizeLinear", "image", scale, zero)
-    kernel = net.weight(np.random.default_rng(1).integers(-128, 127, (4, 3, 3, 3), np.int8))
+    kernel = net.weight(np.random.default_rng(1).integers(-64, 64, (4, 3, 3, 3), np.int8))
     each, none = net.weight(np.linspace(0.01, 0.02, 4, dtype=F)), net.weight(np.zeros(4, np.int8))
     bias = net.weight(np.array([10, -20, 30, 0], np.int32))
     out, middle = net.weight(F(0.03)), net.weight(np.array(128, np.uint8))
     x = net.add("QLinearConv", x, scale, zero, kernel, each, none, out, middle, bias)
     x = flat(net, net.add("GlobalAveragePool", net.add("DequantizeLinear", x, out, middle)))
     x = net.add("QuantizeLinear", x, out, middle)
-    matrix = net.weight(np.random.default_rng(1).integers(-128, 127, (4, 5), np.int8))
+    matrix = net.weight(np.random.default_rng(1).integers(-64, 64, (4, 5), np.int8))
     one, five = net.weight(F(0.01)), net.weight(np.array(5, np.int8))
     x = net.add("QLinearMatMul", x, out, middle, matrix, one, five, out, middle)
     total = net.add("MatMulInteger", x, net.weight(np.eye(5, dtype=np.int8)), middle)
@@ -313,8 +319,10 @@ def test_quantized_pictures_pass_a_gradient_through_the_rounding():
     exact = importer.convert(
         network(lambda net: flat(net, net.add("Relu", net.conv("image", 3, 4)))), "model"
     )
-    # The same weights under other names, since quantized_pictures has two constants before.
-    params = dict(zip(exact.params, imported.params.values(), strict=True))
+    params = {  # The same weights under other names.
+        name: next(w for w in imported.params.values() if w.shape == array.shape)
+        for name, array in exact.params.items()
+    }
     images = pictures(1) * 0.9 + 0.05
 
     def total(model, weights, x):
@@ -338,7 +346,10 @@ def of_opset(opset, kind, *weights, outputs=1, domain="", **attributes):
     given = [net.weight(each) for each in weights]
     y = net.add(kind, "image", *given, outputs=outputs, domain=domain, **attributes)
     y = y if outputs == 1 else y[0]
-    return net.model(net.add("Flatten", y), (3, 8, 8), opset=opset)
+    model = net.model(net.add("Flatten", y), (3, 8, 8), opset=opset)
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    return model
 
 
 def trained(net):
@@ -367,17 +378,18 @@ def constant(net):
     return net.add("Identity", net.random(2, 5))
 
 
-def huge(*steps):
-    """Steps that ask for much of little."""
+def huge(kind, *inputs, **attributes):
+    """A step that asks for much of little."""
 
     def build(net):
-        x = "image"
-        for kind, *inputs, attributes in steps:
-            given = [net.weight(np.asarray(each)) for each in inputs]
-            x = net.add(kind, *([x] if kind != "ConstantOfShape" else []), *given, **attributes)
-        return pooled(net) if x == "image" else flat(net, net.add("ReduceMax", x))
+        given = [net.weight(np.asarray(each)) for each in inputs]
+        if kind == "ConstantOfShape":
+            return pooled(net, net.add("Add", "image", net.add(kind, *given)))
+        x = net.add("GlobalAveragePool", "image") if kind == "Expand" else "image"
+        x = net.add(kind, x, *given, **attributes)
+        return flat(net, net.add("GlobalMaxPool", x))
 
-    return build
+    return lambda: network(build)
 
 
 def doubled(net):
@@ -479,30 +491,15 @@ REFUSED = {
     "functions in a circle": (looped, "call one another more than 100 deep|no whole ONNX model"),
     "functions that explode": (exponential, "nodes of it, and at most 100000"),
     "doubled": (lambda: network(doubled), BIG),
-    "doubled constants": (lambda: network(doubled_constants), BIG),
-    "expanded": (
-        lambda: network(huge(("Expand", np.array([1, 3, 10**5, 8, 8]), {}))),
-        BIG + "|" + BIG,
-    ),
-    "tiled": (lambda: network(huge(("Tile", np.array([1, 1, 10**5, 10**5]), {}))), BIG),
-    "filled": (lambda: network(huge(("ConstantOfShape", np.array([10**6, 10**6]), {}))), BIG),
-    "padded": (lambda: network(huge(("Pad", np.array([0, 0, 0, 0, 0, 0, 10**5, 10**5]), {}))), BIG),
-    "padded to pool": (
-        lambda: network(huge(("MaxPool", {"kernel_shape": [9, 9], "pads": [10**5] * 4}))),
-        BIG,
-    ),
-    "resized": (
-        lambda: network(huge(("Resize", np.zeros(0, F), np.array([1, 1, 10**4, 10**4], F), {}))),
-        BIG,
-    ),
-    "normalized by many": (
-        lambda: network(huge(("LRN", {"size": 10**6}))),
-        "size=1000000 is not supported, only 1 to",
-    ),
-    "a window of many": (
-        lambda: network(huge(("MaxPool", {"kernel_shape": [10**6, 1]}))),
-        "windows of 1000000",
-    ),
+    "doubled constants": (lambda: network(doubled_constants), "at most 16777216 elements"),
+    "expanded": (huge("Expand", [1, 3, 10**5, 10**5]), BIG),
+    "tiled": (huge("Tile", [1, 1, 10**5, 10**5]), BIG),
+    "filled": (huge("ConstantOfShape", [10**6, 10**6]), "at most 16777216 elements"),
+    "padded": (huge("Pad", [0, 0, 0, 0, 0, 0, 10**5, 10**5]), BIG),
+    "padded to pool": (huge("MaxPool", kernel_shape=[9, 9], pads=[10**5] * 4), BIG),
+    "resized": (huge("Resize", np.zeros(0, F), np.array([1, 1, 10**4, 10**4], F)), BIG),
+    "normalized by many": (huge("LRN", size=10**6), "size=1000000 is not supported, only 1 to"),
+    "a window of many": (huge("MaxPool", kernel_shape=[10**6, 1]), "windows of 1000000"),
 }
 
 

@@ -347,7 +347,7 @@ def shapes():
     for kind in ("DepthToSpace", "SpaceToDepth"):
         yield from over(kind, X, blocksize=[2], opsets=(7, 11, 13, 28))
     yield from over("DepthToSpace", X, blocksize=[2], mode=["CRD", "DCR"], opsets=(11, 13))
-    yield from over("ConstantOfShape", i64(2, 3), value=[None, np.array([7], np.int64)])
+    yield from over("ConstantOfShape", i64(2, 3), value=[None, numpy_helper.from_array(i64(7))])
     yield from over("Range", *i64(3, 20, 4)[:, None].reshape(3), opsets=(11,))
     yield from over("Range", *F([1, 0, -0.3]), opsets=(11, 27))
     yield from over("NonZero", FLAG)

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import defs, reference
 
-from mia_jax.recognizer.importers import onnx_evaluation, onnx_graphs, onnx_static
+from mia_jax.recognizer.importers import onnx_evaluation, onnx_graphs, onnx_static, onnx_tensors
 from mia_jax.recognizer.importers.operations import OPERATIONS, complete
 
 CASES = {
@@ -103,10 +103,12 @@ def test_an_operation_on_constants_gives_what_onnxruntime_gives(kind):
         for opset in (case.opsets or onnx_sweep.versions(kind)) if case.static else ():
             model = onnx_sweep.model(case, opset, constant=True)
             schema = defs.get_schema(kind, opset, "")
-            facts = complete(kind, OPERATIONS[kind], case.attributes, opset, schema)
+            (node,) = model.graph.node
+            own = {each.name: onnx_tensors.attribute_of(each) for each in node.attribute}
+            facts = complete(kind, OPERATIONS[kind], own, opset, schema)
             facts |= {"opset": opset, "outputs": case.outputs}
             arrays = [None if isinstance(each, str) else np.asarray(each) for each in case.inputs]
-            given = onnx_static.evaluate(kind, facts, model.graph.node[0], arrays)
+            given = onnx_static.evaluate(kind, facts, node, arrays)
             for one, right in zip(given, of_runtime(model, case), strict=True):
                 if not same(one, right):
                     wrong.append(f"{onnx_sweep.label(case)} opset {opset}")

@@ -147,12 +147,12 @@ def _apply(graph: Graph, params: Mapping[str, Any], images: jax.Array) -> jax.Ar
     def evaluate(pictures: Any) -> jax.Array:
         return onnx_evaluation.evaluate(graph.where, graph.steps, graph.images, params, pictures)
 
-    blocked = graph.steps.blocked
-    passing = (lambda x: x) if blocked is None else _without_gradient(graph.where, blocked)
+    if graph.steps.blocked is not None:
+        images = _without_gradient(graph.where, graph.steps.blocked)(images)
     if not graph.single:
         result = evaluate(images)
         if result.ndim > 1 and result.shape[0] == len(images):
-            return passing(model.vectors(graph.where, result))
+            return model.vectors(graph.where, result)
 
     # The graph takes one picture at a time, or makes of several something that is not theirs.
     def of_one(image: Any) -> jax.Array:
@@ -165,11 +165,11 @@ def _apply(graph: Graph, params: Mapping[str, Any], images: jax.Array) -> jax.Ar
             )
         return model.vectors(graph.where, whole)[0]
 
-    return passing(jax.vmap(of_one)(images))
+    return jax.vmap(of_one)(images)
 
 
 def _without_gradient(where: str, blocked: str) -> Callable[[jax.Array], jax.Array]:
-    """Makes a function that passes its input, and says why there is no gradient."""
+    """Makes a function that passes pictures, and says why no gradient will reach them."""
 
     @jax.custom_jvp
     def same(x: jax.Array) -> jax.Array:

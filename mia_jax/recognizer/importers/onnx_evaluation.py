@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import model, onnx_static
+from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.onnx_graphs import Node, Steps
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING
 from mia_jax.recognizer.importers.operations import (
     OPERATIONS,
     Layout,
     Operation,
-    check_size,
 )
 from mia_jax.runtime.errors import UserError
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import onnx_static, onnx_tensors, onnx_tidy
+from mia_jax.recognizer.importers.bounds import LARGEST
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING, OWN_DOMAIN
 from mia_jax.recognizer.importers.operations import (
-    LARGEST,
     OPERATIONS,
     complete,
 )

@@ -21,10 +21,8 @@ from mia_jax.recognizer.importers.operations import (
     shapes,
 )
 from mia_jax.recognizer.importers.operations.operation import (
-    LARGEST,
     Layout,
     Operation,
-    check_size,
     complete,
 )
 
@@ -40,4 +38,4 @@ OPERATIONS: Mapping[str, Operation] = {
     **shapes.OPERATIONS,
 }
 
-__all__ = ["LARGEST", "OPERATIONS", "Layout", "Operation", "check_size", "complete"]
+__all__ = ["OPERATIONS", "Layout", "Operation", "complete"]

@@ -11,7 +11,6 @@ from mia_jax.runtime.errors import UserError
 
 Attributes = Mapping[str, Any]
 Compute = Callable[..., Any]
-LARGEST = 2**27  # Elements of an array: half a gigabyte of float32.
 
 
 class Layout(enum.Enum):
@@ -123,23 +122,3 @@ def spell(accepted: Collection[Any]) -> str:
     if isinstance(accepted, range):
         return f"{accepted[0]} to {accepted[-1]}"
     return ", ".join(str(value) for value in accepted)
-
-
-def check_size(shape: Collection[int], pictures: int = 1) -> None:
-    """Refuses an array that is too large, before anything is allocated.
-
-    Args:
-      shape: Its sides.
-      pictures: How many pictures are evaluated side by side.
-
-    Raises:
-      UserError: If it has more than `LARGEST` elements for each picture.
-    """
-    count = 1
-    for side in shape:  # Python's own integers do not overflow.
-        count *= int(side)
-    if count > LARGEST * max(pictures, 1):
-        raise UserError(
-            f"it asks for an array of {'x'.join(str(side) for side in shape)}, and at most "
-            f"{LARGEST} elements a picture are accepted"
-        )

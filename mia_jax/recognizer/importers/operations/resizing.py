@@ -7,10 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.operations.operation import (
     Attributes,
     Operation,
-    check_size,
 )
 
 
