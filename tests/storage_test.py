@@ -518,6 +518,11 @@ class OthersTest(StorageTest):
         with self.assertRaisesRegex(UserError, r"a\.json is not readable JSON"):
             storage.read_json(self.root / "a.json")
 
+    def test_a_name_that_is_not_utf8_is_said(self):
+        with self.assertRaisesRegex(UserError, r'a.json cannot hold "dir": "/x/\\udcff", which is'):
+            storage.write_json(self.root / "a.json", {"a": 1, "dir": "/x/\udcff"})
+        self.assertEqual(self.names(), [])
+
     def test_a_small_file_that_unpacks_to_much_is_not_unpacked(self):
         path = self.root / "a.npz"
         with (

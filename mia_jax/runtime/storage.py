@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mia_jax.runtime import bounds
-from mia_jax.runtime.errors import MissingError, UserError, printable
+from mia_jax.runtime.errors import MissingError, UserError, printable, shorten
 
 _TEMPORARY = ".writing-"
 _OTHERS = 0o077  # What others may do with a file or a directory.
@@ -153,9 +153,20 @@ def write_json(path: pathlib.Path, data: Any) -> None:
     Args:
       path: The file.
       data: What `json.dumps` takes, without NaN.
+
+    Raises:
+      UserError: If a name in it, such as that of a folder, is not UTF-8.
     """
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    try:
+        encoded = (text + "\n").encode()
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].splitlines()[0]
+        raise UserError(
+            f"{path.name} cannot hold {shorten(line.strip())}, which is not UTF-8: rename what is "
+            "called so"
+        ) from None
+    write_bytes(path, encoded)
 
 
 def read_json(path: pathlib.Path) -> Any:
