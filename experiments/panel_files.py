@@ -68,7 +68,7 @@ def judged(workdir: WorkDirectory, seed: int) -> dict[str, study.Asked]:
     for path in _sheets(workdir):
         key = records.read(workdir.quiz / "panels.json", Key)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = storage.ordinary(path).read_text(encoding="utf-8").splitlines()
             rows = [storage.parse_json(line) for line in lines if line.strip()]
             found[path.stem] = panels.score(key.panels, panels.read(rows), seed)
         except ValueError as error:

@@ -104,6 +104,7 @@ def test_other_panels_are_refused(change, words):
     [
         ([{"panel": "a", "answer": "yes"}] * 2, "line 2: panel 'a' is answered already"),
         ([{"panel": "a"}], 'line 1 needs "panel" and "answer" as texts'),
+        ([["panel", "a"]], 'line 1 needs "panel" and "answer" as texts'),
         ([{"panel": "a", "answer": True}], 'line 1 needs "panel" and "answer" as texts'),
     ],
 )

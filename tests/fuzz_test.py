@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx_networks
-import programs_test
 import pytest
 import simulated
+import torch_programs
+from keras_jax import keras_on_jax
 from onnx_networks import Network
 from PIL import Image
 
@@ -97,8 +98,8 @@ def sheet(tmp_path):
 
 
 def judges(tmp_path):
-    line = {"panel": "a", "picture": "a.png", "question": "who?", "answer": "yes"}
-    (tmp_path / "sheet.jsonl").write_text((json.dumps(line) + "\n") * 3)
+    lines = [json.dumps({"panel": name, "question": "who?", "answer": "yes"}) for name in "abc"]
+    (tmp_path / "sheet.jsonl").write_text("\n".join(lines))
     return tmp_path / "sheet.jsonl"
 
 
@@ -157,18 +158,17 @@ def onnx(tmp_path):
 
 
 def program(tmp_path):
-    return programs_test.write(tmp_path / "a.pt2", programs_test.members(programs_test.program()))
+    return torch_programs.write(
+        tmp_path / "a.pt2", torch_programs.members(torch_programs.program())
+    )
 
 
 def real_program(tmp_path):
-    programs_test.real_program(tmp_path)
+    torch_programs.real_program(tmp_path)
     return tmp_path / "good.pt2"
 
 
 def keras(tmp_path):
-    pytest.importorskip("keras", reason="extra keras")
-    from importers_test import keras_on_jax
-
     module = keras_on_jax()
     image = module.Input((8, 8, 3))
     x = module.layers.GlobalAveragePooling2D()(module.layers.Conv2D(4, 3)(image))
@@ -195,7 +195,7 @@ def photograph(kind):
 TREE = {"a": np.arange(64, dtype=np.float32), "b": np.zeros((2, 3), np.float32)}
 
 READERS = {
-    "json": (record, lambda path: records.read(path, Person), mutated, 2000),
+    "json": (record, lambda path: records.read(path, Person), mutated, 1000),
     "plan": (plan, lambda path: records.read(path, design.Plan), mutated, 500),
     "sheet": (
         sheet,
@@ -203,20 +203,20 @@ READERS = {
         *(mutated, 100),
     ),
     "judges": (judges, read_judges, mutated, 1000),
-    "preprocessing": (how, preprocessing.read, mutated, 2000),
-    "table": (table, storage.read_table, mutated, 2000),
-    "npz": (arrays, read_and_map, mutated, 1500),
-    "npz inside": (arrays, read_and_map, inside, 1500),
+    "preprocessing": (how, preprocessing.read, mutated, 1000),
+    "table": (table, storage.read_table, mutated, 1000),
+    "npz": (arrays, read_and_map, mutated, 800),
+    "npz inside": (arrays, read_and_map, inside, 1000),
     "weights npz": (arrays, functions.read_arrays, mutated, 1000),
     "safetensors": (safetensors, functions.read_arrays, mutated, 1000),
-    "state": (state, torch.read_state, mutated, 500),
+    "state": (state, torch.read_state, mutated, 300),
     "onnx": (onnx, importers.load, mutated, 1000),
     "pt2": (program, programs.copied, mutated, 1000),
     "pt2 inside": (program, programs.copied, inside, 1500),
-    "pt2 to the end": (real_program, importers.load, inside, 8),
+    "pt2 to the end": (real_program, importers.load, inside, 3),
     "keras": (keras, importers.load, mutated, 60),
     "keras inside": (keras, importers.load, inside, 100),
-    "jaxexport": (archive, importers.load, mutated, 200),
+    "jaxexport": (archive, importers.load, mutated, 3),  # Each in another process first.
     **{kind: (photograph(kind), images.read_image, mutated, 300) for kind in images.FORMATS},
 }
 

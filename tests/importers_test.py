@@ -1,7 +1,6 @@
 """The same network through every importer gives the same, and what its own run time gives."""
 
 import json
-import os
 import zipfile
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import onnx_networks
 import pytest
+from keras_jax import keras_on_jax
 from onnx_networks import Network
 
 from mia_jax.recognizer import importers
@@ -142,11 +142,6 @@ def test_a_model_of_keras_with_random_layers_is_the_same_each_time(tmp_path):
     assert checkpoints.digest(first.params) == checkpoints.digest(again.params)
     expected = model(PICTURES, training=False)
     np.testing.assert_allclose(first.apply_fn(first.params, PICTURES), expected, rtol=1e-4)
-
-
-def keras_on_jax():
-    os.environ["KERAS_BACKEND"] = "jax"
-    return pytest.importorskip("keras", reason="Keras is not installed: extra keras")
 
 
 def as_archive(tmp_path, batch="n"):
@@ -401,6 +396,17 @@ def test_a_file_in_a_model_of_keras_stays_in_it(tmp_path):
 def header(text, length=None):
     content = text.encode()
     return (len(content) if length is None else length).to_bytes(8, "little") + content
+
+
+def test_an_archive_on_which_jaxlib_crashes_is_refused(tmp_path, monkeypatch):
+    """Some damaged ones end the process that reads them: that is another process."""
+    monkeypatch.setattr(importers.exported, "_PARSE", "import os; os.kill(os.getpid(), 11)")
+    with pytest.raises(UserError, match=r"a.jaxexport is no whole archive .*jaxlib crashes on it"):
+        importers.load(write(tmp_path / "a.jaxexport"))
+    monkeypatch.setattr(importers.exported, "_PARSE", "while True: pass")
+    monkeypatch.setattr(importers.exported, "_PATIENCE", 1)
+    with pytest.raises(UserError, match=r"a.jaxexport cannot be read within 1 seconds"):
+        importers.load(tmp_path / "a.jaxexport")
 
 
 HEADERS = {

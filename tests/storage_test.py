@@ -433,11 +433,14 @@ class TableTest(StorageTest):
         with self.assertRaisesRegex(UserError, r"metrics\.csv cannot be read .* delete it"):
             storage.read_table(path)
 
-    @parameterized.parameters("=1+1", "+1", "-1", "@a", "\t=1", "\r=1")
-    def test_a_name_is_no_formula(self, name):
+    @parameterized.parameters(
+        ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@a", "'@a"), ("\t=1", "\\t=1"),
+        ("a\r=1", "a\\r=1"), ("a,b", "a,b"), ("Zoë", "Zoë"),
+    )  # fmt: skip
+    def test_a_name_is_no_formula(self, name, cell):
         storage.write_table(self.root / "a.csv", [{"who": name, "loss": -0.5}])
         with (self.root / "a.csv").open(newline="") as file:
-            self.assertEqual(list(csv.reader(file))[1], [f"'{name}", "-0.5"])
+            self.assertEqual(list(csv.reader(file))[1], [cell, "-0.5"])
 
 
 class OthersTest(StorageTest):
@@ -514,6 +517,11 @@ class OthersTest(StorageTest):
         (self.root / "a.json").write_text(text)
         with self.assertRaisesRegex(UserError, r"a\.json is not readable JSON"):
             storage.read_json(self.root / "a.json")
+
+    def test_a_name_that_is_not_utf8_is_said(self):
+        with self.assertRaisesRegex(UserError, r'a.json cannot hold "dir": "/x/\\udcff", which is'):
+            storage.write_json(self.root / "a.json", {"a": 1, "dir": "/x/\udcff"})
+        self.assertEqual(self.names(), [])
 
     def test_a_small_file_that_unpacks_to_much_is_not_unpacked(self):
         path = self.root / "a.npz"

@@ -151,7 +151,8 @@ def read(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
     """
     said: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
-        name, answer = (row.get(field) for field in ("panel", "answer"))
+        fields = row if isinstance(row, Mapping) else {}
+        name, answer = (fields.get(field) for field in ("panel", "answer"))
         if not (isinstance(name, str) and isinstance(answer, str)):
             raise UserError(f'line {number} needs "panel" and "answer" as texts')
         if name in said:

@@ -26,11 +26,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mia_jax.runtime import bounds
-from mia_jax.runtime.errors import MissingError, UserError
+from mia_jax.runtime.errors import MissingError, UserError, printable, shorten
 
 _TEMPORARY = ".writing-"
 _OTHERS = 0o077  # What others may do with a file or a directory.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # With these a spreadsheet begins to compute.
+_FORMULAS = ("=", "+", "-", "@")  # With these a spreadsheet begins to compute.
 
 
 def make_directory(directory: pathlib.Path) -> None:
@@ -153,9 +153,20 @@ def write_json(path: pathlib.Path, data: Any) -> None:
     Args:
       path: The file.
       data: What `json.dumps` takes, without NaN.
+
+    Raises:
+      UserError: If a name in it, such as that of a folder, is not UTF-8.
     """
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    try:
+        encoded = (text + "\n").encode()
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].splitlines()[0]
+        raise UserError(
+            f"{path.name} cannot hold {shorten(line.strip())}, which is not UTF-8: rename what is "
+            "called so"
+        ) from None
+    write_bytes(path, encoded)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -172,7 +183,7 @@ def read_json(path: pathlib.Path) -> Any:
       UserError: If it is not JSON.
     """
     try:
-        return parse_json(_ordinary(path).read_text(encoding="utf-8"))
+        return parse_json(ordinary(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path} does not exist") from None
     except ValueError as error:
@@ -200,8 +211,18 @@ def parse_json(text: str) -> Any:
     return found
 
 
-def _ordinary(path: pathlib.Path) -> pathlib.Path:
-    """Returns a path; what is there must be a file, since a pipe or a device may never end."""
+def ordinary(path: pathlib.Path) -> pathlib.Path:
+    """Tells a file from a pipe or a device, which may never end.
+
+    Args:
+      path: The path, where nothing need be.
+
+    Returns:
+      The same.
+
+    Raises:
+      ValueError: If something else than a file is there.
+    """
     if path.exists() and not path.is_file():
         raise ValueError("it is no ordinary file")
     return path
@@ -222,7 +243,7 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _readable(path: pathlib.Path) -> Iterator[None]:
     """Puts whatever a damaged file raises in one sentence."""
     try:
-        _ordinary(path)
+        ordinary(path)
         yield
     except FileNotFoundError:
         raise MissingError(f"{path} does not exist") from None
@@ -390,7 +411,10 @@ def write_table(
 
 def _cell(value: Any) -> Any:
     """Quotes a text that a spreadsheet would take for a formula; numbers stay as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    if not isinstance(value, str):
+        return value
+    text = printable(value)  # A return would begin another row.
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def read_table(path: pathlib.Path) -> list[dict[str, float]]:

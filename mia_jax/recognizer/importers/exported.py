@@ -9,6 +9,8 @@ import functools
 import os
 import pathlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,6 +27,14 @@ from mia_jax.runtime.errors import MissingError, UserError, shorten
 _CALLED = ("Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "shape_assertion")
 _CALL = re.compile(r"custom_call(?: @([\w.]+)\()?")
 _WAITING = re.compile(r"\b(?:stablehlo|mhlo)\.(infeed|outfeed|send|recv)\b")
+_PATIENCE = 300  # Seconds: a large archive takes ten.
+_PARSE = """
+import pathlib, sys
+import jax
+exported = jax.export.deserialize(bytearray(pathlib.Path(sys.argv[1]).read_bytes()))
+exported.mlir_module()
+exported.has_vjp() and exported.vjp().mlir_module()
+"""
 _ARRAY = re.compile(r"tensor<((?:[0-9?]+x)+)")
 
 
@@ -47,6 +57,8 @@ def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = 
     del output
     if not pathlib.Path(path).is_file():
         raise MissingError(f"{path} does not exist: name a file of a model")
+    if not trust:
+        _check_parses(str(path))
     try:
         exported = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
     except Exception as error:  # flatbuffers and jax each have their own.
@@ -54,6 +66,24 @@ def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = 
     if not trust:
         _check_calls(str(path), exported)
     return of_exported(exported, str(path))
+
+
+def _check_parses(path: str) -> None:
+    """Lets another process read the archive first: jaxlib crashes on some that are damaged."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-P", "-c", _PARSE, path]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{path} cannot be read within {_PATIENCE} seconds: export the model to ONNX"
+        ) from None
+    if done.returncode < 0:
+        raise UserError(
+            f"{path} is no whole archive of jax.export (jaxlib crashes on it): export it anew"
+        )
 
 
 def _check_calls(path: str, exported: Any) -> None:
