@@ -520,6 +520,23 @@ def train() -> str:
     return table(header, rows)
 
 
+def errors_of_verdicts() -> str:
+    """Writes how often simulated runs find a leak, before and after the tests were mended."""
+    found = benchmark("verdicts")
+    rows = []
+    for name, row in found["verdicts"].items():
+        for title, each in (("before", found["before"][name]), ("now", row)):
+            figures = ("none_people", "none_any", "one_people", "one_any", "all_people", "all_any")
+            rows.append([name, title, *(f"{each[figure]:.3f}" for figure in figures)])
+    header = (
+        *("sets x gallery x restarts", "tests"),
+        *("no leak: somebody found", "anything found"),
+        *("one leaks: found", "anything found"),
+        *("all leak: found, of the people", "anything found"),
+    )
+    return table(header, rows)
+
+
 def modules() -> str:
     """Writes the rooms, and for each module what it takes from other rooms."""
     graph = grimp.build_graph("mia_jax", cache_dir=None)
@@ -564,6 +581,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_of_priors": speed_of_priors,
     "peers": peers,
     "train": train,
+    "errors_of_verdicts": errors_of_verdicts,
     "modules": modules,
 }
 

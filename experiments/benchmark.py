@@ -37,6 +37,8 @@ scale   --chunk restarts of a small CNN on each of 1, 2, 4 and 8 virtual devices
 memory  peak resident memory of attacks of a small CNN with 200, 2,000 and 20,000 restarts, their
         results written chunk by chunk and joined as experiments.attack does; bounded if the most
         restarts take at most 64 MiB more than the least.
+verdicts  no time: how often the tests of significance find a leak in --trials simulated runs
+        without one, and in a quarter as many with a leak of one person, or of everybody.
 """
 
 import contextlib
@@ -51,16 +53,18 @@ import jax
 from absl import flags
 
 from experiments import console, devices, provenance
-from experiments.benchmarks import priors, rivals, scale, speed, timing
+from experiments.benchmarks import priors, rivals, scale, speed, timing, verdicts
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import UserError
 
 for _name in ("platform", "image_size", "channels"):  # Those of the other binaries that count here.
     flags.declare_key_flag(_name)
-for _module in (timing, speed):
+for _module in (timing, speed, verdicts):
     flags.adopt_module_key_flags(_module)
 _SUITE = flags.DEFINE_list(
-    "suite", "step", "What to measure: step, imported, priors, train, peers, scale, memory."
+    "suite",
+    "step",
+    "What to measure: step, imported, priors, train, peers, scale, memory, verdicts.",
 )
 _JSON = flags.DEFINE_string("json", None, "File to write all figures to.")
 
@@ -72,6 +76,7 @@ SUITES: dict[str, Callable[[], Any]] = {
     "peers": speed.measure_peers,
     "scale": scale.measure_scale,
     "memory": scale.measure_memory,
+    "verdicts": verdicts.measure_verdicts,
 }
 
 
@@ -86,7 +91,16 @@ def about() -> dict[str, Any]:
     with contextlib.suppress(OSError, IndexError):
         information = pathlib.Path("/proc/cpuinfo").read_text()
         processor = information.split("model name")[1].split("\n")[0].strip("\t :")
-    settings = ("suite", "rounds", "iterations", "classes", "restarts", "chunk", "image_size")
+    settings = (
+        "suite",
+        "rounds",
+        "iterations",
+        "classes",
+        "restarts",
+        "chunk",
+        "image_size",
+        "trials",
+    )
     return {
         "definitions": (__doc__ or "").splitlines(),
         "settings": {name: flags.FLAGS[name].value for name in settings},

@@ -126,3 +126,15 @@ def test_a_mistake_is_one_sentence(flag, words):
     assert result.returncode == 2, result.stderr[-3000:]
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == f"benchmark: {words}"
+
+
+def test_verdicts_are_simulated(tmp_path):
+    path = tmp_path / "verdicts.json"
+    result = run("--suite=verdicts", "--trials=8", f"--json={path}")
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(path.read_text())
+    assert found["settings"]["trials"] == 8
+    assert {"5x40x100", "76x76x4 groups"} <= set(found["verdicts"])
+    for row in found["verdicts"].values():
+        assert 0 <= row["none_people"] <= row["none_any"] <= 1
+        assert 0 <= row["one_people"] <= row["one_any"] <= 1

@@ -180,9 +180,9 @@ def crossed_interval(
     variance of the mean is that between the clusters of each kind, less what both count. Clusters
     are few: the quantile is Student's, with Satterthwaite's degrees of freedom. A rate near 0 or 1
     has a skew distribution, and gets Wilson's interval of as many observations as would vary so if
-    they were independent. In simulations 95% intervals of rates cover 0.89 to 0.93 with 5 people, and
-    0.92 to 0.96 with 14 or more, or with two trainings or three; other figures 0.85 to 0.95. Those
-    of the percentile bootstrap, which resamples few clusters, covered 0.76 to 0.92.
+    they were independent. In simulations 95% intervals of rates cover 0.89 to 0.93 with 5 people,
+    and 0.92 to 0.96 with 14 or more, or with two trainings or three; other figures 0.85 to 0.95.
+    Those of the percentile bootstrap, which resamples few clusters, covered 0.76 to 0.92.
 
     Args:
       values: `[n]`.
