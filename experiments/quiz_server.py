@@ -47,8 +47,11 @@ def serve(workdir: WorkDirectory, opened: Opened, host: str, port: int, url: str
     text = "".join(["observer,link\n", *lines])
     storage.write_bytes(workdir.quiz / "links.csv", text.encode())
     storage.write_bytes(workdir.quiz / "admin_token", f"{opened.words.admin()}\n".encode())
-    hosts = {host, "localhost", urllib.parse.urlsplit(url).hostname or host}
-    app = server.make_app(opened.plan, opened.images, opened.answers, opened.words, sorted(hosts))
+    split = urllib.parse.urlsplit(url)
+    hosts = sorted({host, "localhost", split.hostname or host})
+    app = server.make_app(
+        *(opened.plan, opened.images, opened.answers, opened.words, hosts), root=split.path
+    )
     logging.info("Serving at %s; the links are in %s", url, workdir.quiz / "links.csv")
     config = uvicorn.Config(
         app,
