@@ -15,7 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import experiment, imported, model_flags, options
+from experiments import (
+    asked_target,
+    attack,
+    experiment,
+    identities,
+    imported,
+    model_flags,
+    options,
+    scenario_flags,
+    scenarios,
+)
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
 from mia_jax.evidence import statistics
 from mia_jax.faces import Faces, protocol
@@ -28,10 +38,11 @@ from mia_jax.recognizer import (
     templates,
 )
 from mia_jax.recognizer.acquaintance import Acquaintance
-from mia_jax.recognizer.importers import Imported
+from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.errors import MissingError, UserError, list_some
+from mia_jax.runtime.ledger import Line
 from mia_jax.runtime.workdir import WorkDirectory
 
 GALLERY = flags.DEFINE_string(
@@ -120,9 +131,13 @@ def admit(workdir: WorkDirectory) -> None:
     wanted = _faces(facts.preprocessing)
     loaded = experiment.load_faces(wanted)
     _check_public(loaded)
+    division = dataclasses.replace(options.of_division(), evaluators=())
+    way = None
+    if found.answer is not None:
+        way = _line(workdir, facts, found.answer, _expected(loaded, division))
+        found = functions.asking(way.ask)
     show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show))
-    division = dataclasses.replace(options.of_division(), evaluators=())
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     scores = seen.scores(facts.preprocessing)
@@ -130,6 +145,8 @@ def admit(workdir: WorkDirectory) -> None:
         name: _later(seen.scores, how)
         for name, how in preprocessing.alternatives(facts.preprocessing).items()
     }
+    if way is not None:  # Each of them shows all photographs anew.
+        others = dict([*others.items()][: way.left // len(loaded.images)])
     named, warnings = acquaintance.check(scores, seen.people, seen.known, others)
     for warning in warnings:
         logging.warning("%s", warning)
@@ -154,6 +171,28 @@ def admit(workdir: WorkDirectory) -> None:
         "are known from %s",
         *(named.right, named.total, len(classes), 100 * named.chance, source),
     )
+
+
+def _expected(loaded: Faces, division: options.DivisionOptions) -> Protocol:
+    """Says who plays which part if the model knows everybody whom it may know."""
+    named = loaded.names
+    if _LABELS.value:
+        named = _read_labels()
+    elif model_flags.TEMPLATES.value:
+        named = _read_templates()[0]
+    photographs = experiment.photographs_by_person(loaded)
+    shares = (division.seed, division.held_out, division.validation)
+    return protocol.of_registered(photographs, named, *shares)
+
+
+def _line(
+    workdir: WorkDirectory, facts: ModelFacts, answer: Callable[..., Any], roles: Protocol
+) -> Line:
+    """Says how often a model that may only be asked will be, and opens the way to it."""
+    wanted = scenario_flags.from_flags()
+    scenarios.check_asks(wanted)
+    asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
+    return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
 
 
 def _later(scores: Callable[[Preprocessing], np.ndarray], how: Preprocessing) -> Callable[[], Any]:
@@ -226,6 +265,10 @@ def _look(
     """Compiles once what shows photographs, by their positions, prepared in any way."""
     ready = imported.prepared(found, facts)
     model = jax.jit(ready.raw)
+
+    answer = found.answer
+    if answer is not None:
+        return lambda how, positions: answer(imported.pictures(how, loaded.images[positions]))
 
     def show(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
         outputs = []

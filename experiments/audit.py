@@ -14,6 +14,7 @@ from absl import flags, logging
 
 from experiments import (
     admission,
+    asked_target,
     attack,
     beside,
     console,
@@ -76,14 +77,14 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
     if facts.threshold is None or facts.returns != imported.FEATURES:
         return
     target = experiment.load_recognizer(workdir, TARGET)
-    apply = jax.jit(target.logits)
+    look = asked_target.through(workdir, target, asked_target.EVALUATION).look()
 
     def similarities(images: np.ndarray) -> np.ndarray:
         found = []
         for first in range(0, len(images), _BATCH):
             few = np.asarray(images[first : first + _BATCH])
-            rest = np.zeros((_BATCH - len(few), *few.shape[1:]), few.dtype)
-            logits = apply(target.params, np.concatenate([few, rest]))
+            rest = np.repeat(few[-1:], _BATCH - len(few), axis=0)
+            logits = look(np.concatenate([few, rest]))
             found.append(np.asarray(logits)[: len(few)] / facts.scale)
         return np.concatenate([*found, np.zeros((0, len(roles.classes[TARGET])))])
 
@@ -129,6 +130,9 @@ def main() -> None:
     admission.admit(workdir)
     loaded, roles = experiment.open_experiment(workdir)
     _check_attacked(roles)
+    if experiment.load_recognizer(workdir, TARGET).remote is not None:
+        names = identities.chosen(roles)
+        asked_target.plan(workdir, wanted, roles, names, attack.RESTARTS.value)
     judges = panel.from_flags(loaded, roles)
     release_check.check_judges(judges)
     attack.attack(workdir, wanted)

@@ -72,6 +72,10 @@ class Method:
     feature_weight: float = 0.0
     seeding: str | None = None
 
+    def asks(self, people: int) -> int:
+        """Returns how many images a model that may only be asked is shown at most."""
+        return self.queries * (1 if SCENARIOS[self.scenario].copies else people)
+
     def described(self) -> dict[str, str | float | None]:
         """Returns what is not the recipe's, as plain values; nothing for the paper's scenario."""
         scenario = SCENARIOS[self.scenario]
@@ -177,7 +181,7 @@ class Scenario(NamedTuple):
 
 def gray_box(world: World, method: Method) -> Prepared:
     """Descends on the target's weights: the paper's scenario."""
-    params, logits, architecture, _ = world.attacked
+    params, logits, architecture = world.attacked[:3]
     how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
     if method.feature_weight:
         if architecture is None:
@@ -348,6 +352,23 @@ def prepare(world: World, wanted: Method) -> Prepared:
       UserError: If the method does not fit its scenario.
     """
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
+
+
+def check_asks(wanted: Method) -> None:
+    """Refuses a method that needs weights, for a target that may only be asked.
+
+    Args:
+      wanted: The method.
+
+    Raises:
+      UserError: If it needs them, naming the scenarios that do not.
+    """
+    if not SCENARIOS[wanted.scenario].asks:
+        able = [name for name, each in SCENARIOS.items() if each.asks]
+        raise UserError(
+            f"the target may only be asked, and --scenario={wanted.scenario} needs its weights: "
+            f"give one of {', '.join(able)}"
+        )
 
 
 def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:

@@ -180,7 +180,7 @@ def _in_batches(function: ImageFn, images: np.ndarray) -> Iterator[tuple[slice, 
     """
     for first in range(0, len(images), _BATCH):
         part = images[first : first + _BATCH]
-        padded = np.zeros((_BATCH, *images.shape[1:]), images.dtype)
-        padded[: len(part)] = part
+        # The last one again: a target that is asked is shown nothing that is not looked at.
+        padded = np.concatenate([part, np.repeat(part[-1:], _BATCH - len(part), axis=0)])
         result = np.asarray(function(jnp.asarray(padded)))
         yield slice(first, first + len(part)), result[: len(part)]
