@@ -11,7 +11,7 @@ import functools
 import hashlib
 import inspect
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -197,7 +197,7 @@ def plan(
         ATTACK: budget_of_attack(workdir, wanted, names),
         EVALUATION: budget_of_evaluation(tests, restarts)[0],
     }
-    allow(workdir, **budgets)
+    allow(workdir, budgets)
 
 
 def budget_of_attack(workdir: WorkDirectory, wanted: Method, names: Sequence[str]) -> int:
@@ -236,17 +236,17 @@ def views_of(
     if target.remote is None:
         return selection.VIEW_COUNT
     allowed, views = budget_of_evaluation([len(roles.test[name]) for name in names], restarts)
-    allow(workdir, said=True, **{EVALUATION: allowed})
+    allow(workdir, {EVALUATION: allowed}, said=True)
     return views
 
 
-def allow(workdir: WorkDirectory, said: bool = False, **budgets: int) -> None:
+def allow(workdir: WorkDirectory, budgets: Mapping[str, int], said: bool = False) -> None:
     """Sets budgets, and says what they come to.
 
     Args:
       workdir: The work directory.
+      budgets: Pictures by purpose; what is not among them stays.
       said: Whether it was said before, so that only what changes it is worth a word.
-      **budgets: Pictures by purpose; what is not among them stays.
     """
     ledger = _ledger(str(workdir.root))
     before = ledger.asked().allowed
@@ -277,7 +277,7 @@ def extend(workdir: WorkDirectory, pictures: int) -> None:
       pictures: How many.
     """
     shown = _ledger(str(workdir.root)).count(ATTACK).shown
-    allow(workdir, **{ATTACK: shown + pictures})
+    allow(workdir, {ATTACK: shown + pictures})
 
 
 def write(workdir: WorkDirectory) -> Asked | None:

@@ -196,7 +196,7 @@ def attack(workdir: WorkDirectory, wanted: Method) -> None:
     names = identities.chosen(roles)
     if attacked.remote is not None:
         budget = asked_target.budget_of_attack(workdir, wanted, names)
-        asked_target.allow(workdir, **{asked_target.ATTACK: budget})
+        asked_target.allow(workdir, {asked_target.ATTACK: budget}, said=True)
     looked = asked_target.through(workdir, target, asked_target.ADMISSION)
     fit = fitting(loaded, roles, wanted, looked)
     make_clones(workdir, roles, attacked, names, wanted, fit)

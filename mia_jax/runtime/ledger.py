@@ -85,6 +85,7 @@ class Ledger:
                 # Whoever was about to show these was killed, and nobody knows whether they arrived.
                 for purpose, images in self._rows("SELECT purpose, images FROM pending"):
                     self._charge(purpose, images)
+            self.asked()
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"{path} cannot be read ({error}): delete it to count, and to ask, anew"
