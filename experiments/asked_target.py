@@ -73,7 +73,7 @@ _REMEDIES = {
     ATTACK: "give more with --queries",
     EVALUATION: "give more with --evaluation_queries",
 }
-SAMPLE = 64  # Photographs that are shown in each other preparation.
+SAMPLE = 128  # Photographs that are shown in each other preparation, those enrolled included.
 _OTHER_WAYS = 9  # The most other preparations; see `preprocessing.alternatives`.
 _LOOKS = 32  # Auxiliary faces by which `check_model` looks at a model, and more.
 
