@@ -24,7 +24,6 @@ from experiments import (
     model_flags,
     options,
     scenario_flags,
-    scenarios,
 )
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
 from mia_jax.evidence import statistics
@@ -120,6 +119,8 @@ def admit(workdir: WorkDirectory) -> None:
                 "person whom the model knows, --auxiliary_dir public faces of others"
             )
     found, facts = model_flags.from_flags()
+    if found.answer is None:
+        asked_target.check_unused()
     if (workdir.recognizer(TARGET) / "recognizer.json").exists():
         _check_same(workdir, facts)
         return
@@ -190,7 +191,7 @@ def _line(
 ) -> Line:
     """Says how often a model that may only be asked will be, and opens the way to it."""
     wanted = scenario_flags.from_flags()
-    scenarios.check_asks(wanted)
+    asked_target.check_asks(wanted)
     asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
     return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
 

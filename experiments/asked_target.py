@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
+from experiments import scenarios
 from experiments.scenarios import Method
 from experiments.trained import Trained
 from mia_jax.attack import selection
@@ -95,6 +96,37 @@ def manners(target: Trained | None = None) -> Budget:
     )
 
 
+def check_asks(wanted: Method) -> None:
+    """Refuses a method that needs weights, for a target that may only be asked.
+
+    Args:
+      wanted: The method.
+
+    Raises:
+      UserError: If it needs them, naming the scenarios that do not.
+    """
+    if not scenarios.SCENARIOS[wanted.scenario].asks:
+        able = [name for name, each in scenarios.SCENARIOS.items() if each.asks]
+        raise UserError(
+            f"the target may only be asked, and --scenario={wanted.scenario} needs its weights: "
+            f"give one of {', '.join(able)}"
+        )
+
+
+def check_unused() -> None:
+    """Refuses budgets for a target with weights, of which there is none to keep.
+
+    Raises:
+      UserError: If one was given.
+    """
+    for flag in (_ADMISSION, _EVALUATION, _REPEATED):
+        if flag.value is not None:
+            raise UserError(
+                f"--{flag.name} has no effect on weights: it is for --model=module:function that "
+                "may only be asked"
+            )
+
+
 def line(
     workdir: WorkDirectory, name: str, answer: Callable[[np.ndarray], Any], purpose: str
 ) -> Line:
@@ -145,9 +177,18 @@ def budget_of_admission(photographs: int) -> int:
 
     Returns:
       How many.
+
+    Raises:
+      UserError: If --admission_queries does not hold what is looked at in any case.
     """
-    usual = photographs + _OTHER_WAYS * min(photographs, SAMPLE) + _LOOKS
-    return _ADMISSION.value or usual
+    least = photographs + _LOOKS
+    allowed = _ADMISSION.value or least + _OTHER_WAYS * min(photographs, SAMPLE)
+    if allowed < least:
+        raise UserError(
+            f"--admission_queries={allowed} is too few: {photographs} photographs of --gallery_dir "
+            f"and {_LOOKS} other faces take {least}"
+        )
+    return allowed
 
 
 def budget_of_evaluation(tests: Sequence[int], restarts: int) -> tuple[int, int]:
@@ -237,6 +278,8 @@ def views_of(
         return selection.VIEW_COUNT
     allowed, views = budget_of_evaluation([len(roles.test[name]) for name in names], restarts)
     allow(workdir, {EVALUATION: allowed}, said=True)
+    if views < selection.VIEW_COUNT:
+        logging.info("Of each clone %d views are shown, not %d", views, selection.VIEW_COUNT)
     return views
 
 
@@ -312,8 +355,13 @@ def _caller(root: str, answer: Callable[[np.ndarray], Any], limits: Budget) -> C
 
 def _identity(name: str, answer: Callable[[np.ndarray], Any]) -> str:
     """Tells one model from another: by its name, and by what the function's file holds."""
+    function: Any = inspect.unwrap(answer)
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function)
     try:
-        source = pathlib.Path(inspect.getfile(inspect.unwrap(answer))).read_bytes()
+        source = pathlib.Path(inspect.getfile(function)).read_bytes()
     except (TypeError, OSError):
         source = b""
     return f"{name} {hashlib.sha256(source).hexdigest()}"

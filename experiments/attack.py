@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,13 +166,13 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
             seeds.SEED_IMAGES,
         )
     model = recipe.PRECISIONS[wanted.recipe.precision](attacked.logits)
-    if attacked.predict is None:
-        model = jax.jit(model)
     loss = None
     if not scenarios.SCENARIOS[wanted.scenario].asks:
         if attacked.predict is not None:
-            scenarios.check_asks(wanted)
+            asked_target.check_asks(wanted)
         loss = wanted.recipe.arguments(len(auxiliary))["loss"]
+    elif attacked.predict is None:
+        model = equinox.filter_jit(model)
     seen = check_model(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss)
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)
     for warning in seen.warnings:

@@ -354,23 +354,6 @@ def prepare(world: World, wanted: Method) -> Prepared:
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
 
 
-def check_asks(wanted: Method) -> None:
-    """Refuses a method that needs weights, for a target that may only be asked.
-
-    Args:
-      wanted: The method.
-
-    Raises:
-      UserError: If it needs them, naming the scenarios that do not.
-    """
-    if not SCENARIOS[wanted.scenario].asks:
-        able = [name for name, each in SCENARIOS.items() if each.asks]
-        raise UserError(
-            f"the target may only be asked, and --scenario={wanted.scenario} needs its weights: "
-            f"give one of {', '.join(able)}"
-        )
-
-
 def mask_of(name: str, image_shape: tuple[int, ...]) -> jax.Array:
     """Makes a mask: all but the parts of a face, or what an image file shows brightly.
 

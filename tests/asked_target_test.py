@@ -229,16 +229,31 @@ def test_fewer_pictures_for_the_evaluation_are_fewer_views(given, allowed, views
         assert asked_target.budget_of_evaluation([3, 3], 2) == (allowed, views)
 
 
-def test_an_evaluation_that_its_budget_does_not_hold_is_refused_before_anything_is_asked(
-    root, tmp_path
-):
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        ({"evaluation_queries": 14}, "--evaluation_queries=14 is too few: 4 clones"),
+        ({"admission_queries": 60}, "--admission_queries=60 is too few: 60 photographs of"),
+        ({"identities": "p0,nobody"}, "identity 'nobody' is not registered"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_asked(root, tmp_path, budget, sentence):
     server = Server()
     with (
-        asking(server, root, tmp_path / "run", evaluation_queries=14),
-        pytest.raises(UserError, match="--evaluation_queries=14 is too few: 4 clones"),
+        asking(server, root, tmp_path / "run", **budget),
+        pytest.raises(UserError, match=sentence),
     ):
         audit.main()
     assert not server.calls
+
+
+def test_budgets_of_what_is_asked_are_refused_for_weights(root, tmp_path):
+    path = gallery.save(gallery.classifier(), tmp_path / "model.onnx")
+    with (
+        asking(Server(), root, tmp_path / "run", model=str(path), evaluation_queries=500),
+        pytest.raises(UserError, match="--evaluation_queries has no effect on weights"),
+    ):
+        admission.admit(WorkDirectory(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
