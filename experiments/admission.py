@@ -4,6 +4,7 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -18,6 +19,7 @@ from absl import flags, logging
 from experiments import (
     asked_target,
     attack,
+    console,
     experiment,
     identities,
     imported,
@@ -39,7 +41,7 @@ from mia_jax.recognizer import (
 from mia_jax.recognizer.acquaintance import Acquaintance
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
-from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime import checkpoints, records, storage, workload
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 from mia_jax.runtime.ledger import Line
 from mia_jax.runtime.workdir import WorkDirectory
@@ -86,7 +88,8 @@ class Shown(NamedTuple):
     """What the model says of the photographs of the people who may be registered.
 
     Attributes:
-      scores: From how pictures are prepared to `[n, classes]`, of the photographs that count.
+      scores: From how pictures are prepared, and the positions of some of the photographs that
+        count, to `[m, classes]`. Of some, an embedder knows nobody else.
       people: `[n]`, who is on each, an index into `names`.
       names: The people.
       known: The class of each, None where the model is asked.
@@ -94,7 +97,7 @@ class Shown(NamedTuple):
       enrolled: From how pictures are prepared to the templates; None for a classifier.
     """
 
-    scores: Callable[[Preprocessing], np.ndarray]
+    scores: Callable[[Preprocessing, np.ndarray], np.ndarray]
     people: np.ndarray
     names: tuple[str, ...]
     known: np.ndarray | None
@@ -133,22 +136,21 @@ def admit(workdir: WorkDirectory) -> None:
     loaded = experiment.load_faces(wanted)
     _check_public(loaded)
     division = dataclasses.replace(options.of_division(), evaluators=())
-    way = None
+    line = None
     if found.answer is not None:
-        way = _line(workdir, facts, found.answer, _expected(loaded, division))
-        found = functions.asking(way.ask)
+        line = _line(workdir, facts, found.answer, _expected(loaded, division))
+        found = functions.asking(line.ask)
     show = _look(found, facts, loaded)
-    facts = dataclasses.replace(facts, returns=_returns(facts, show))
+    facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
-    scores = seen.scores(facts.preprocessing)
-    others = {
-        name: _later(seen.scores, how)
-        for name, how in preprocessing.alternatives(facts.preprocessing).items()
-    }
-    if way is not None:  # Each of them shows all photographs anew.
-        others = dict([*others.items()][: way.left // len(loaded.images)])
-    named, warnings = acquaintance.check(scores, seen.people, seen.known, others)
+    ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
+    others = {name: functools.partial(seen.scores, how) for name, how in ways.items()}
+    said = others.pop("")
+    if line is not None:
+        others = dict([*others.items()][: asked_target.affordable(line, len(loaded.images))])
+    named, warnings = acquaintance.check(said, seen.people, seen.known, others)
+    scores = said(np.arange(len(seen.people)))
     for warning in warnings:
         logging.warning("%s", warning)
     classes, source = _classes(seen, scores)
@@ -194,11 +196,6 @@ def _line(
     asked_target.check_asks(wanted)
     asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
     return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
-
-
-def _later(scores: Callable[[Preprocessing], np.ndarray], how: Preprocessing) -> Callable[[], Any]:
-    """Binds how pictures are prepared."""
-    return lambda: scores(how)
 
 
 def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:
@@ -263,29 +260,37 @@ def _check_public(loaded: Faces) -> None:
 def _look(
     found: Imported, facts: ModelFacts, loaded: Faces
 ) -> Callable[[Preprocessing, np.ndarray], np.ndarray]:
-    """Compiles once what shows photographs, by their positions, prepared in any way."""
+    """Compiles what shows photographs, by their positions, prepared in any way, each but once."""
     ready = imported.prepared(found, facts)
     model = jax.jit(ready.raw)
+    seen: dict[tuple[Preprocessing, int], np.ndarray] = {}
 
     answer = found.answer
     if answer is not None:
         return lambda how, positions: answer(imported.pictures(how, loaded.images[positions]))
 
     def show(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
-        outputs = []
-        for first in range(0, len(positions), _BATCH):
-            few = positions[first : first + _BATCH]
-            whole = np.concatenate([few, np.repeat(few[-1:], _BATCH - len(few))])
-            pictures = preprocessing.prepare(how, jnp.asarray(loaded.images[whole]))
-            outputs.append(np.asarray(model(ready.params, pictures))[: len(few)])
-        return np.concatenate(outputs)
+        new = [place for place in positions.tolist() if (how, place) not in seen]
+        if new:
+            with console.progress(len(new), 0, "admission", "photograph") as bar:
+
+                def look(few: np.ndarray) -> jax.Array:
+                    pictures = preprocessing.prepare(how, jnp.asarray(loaded.images[few]))
+                    outputs = model(ready.params, pictures)
+                    bar.update(len(few))
+                    return outputs
+
+                outputs = workload.in_batches(look, np.array(new), _BATCH)
+            seen.update(zip([(how, place) for place in new], outputs, strict=True))
+        return np.stack([seen[how, place] for place in positions.tolist()])
 
     return show
 
 
-def _returns(facts: ModelFacts, show: Callable[..., np.ndarray]) -> str:
+def _returns(facts: ModelFacts, show: Callable[..., np.ndarray], photographs: int) -> str:
     """Says what the model returns, by a look at it where no flag says so."""
-    outputs = show(facts.preprocessing, np.arange(2))
+    # As many as are shown at a time later on: another number would be another program.
+    outputs = show(facts.preprocessing, np.arange(min(photographs, _BATCH)))
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise UserError(
             f"{facts.model} returns {outputs.shape[1:]} for each picture: a recognizer returns "
@@ -321,8 +326,8 @@ def _of_classifier(
         )
     positions, people = _positions(loaded, names)
 
-    def scores(how: Preprocessing) -> np.ndarray:
-        outputs = show(how, positions)
+    def scores(how: Preprocessing, chosen: np.ndarray) -> np.ndarray:
+        outputs = show(how, positions[chosen])
         return np.log(np.maximum(outputs, 1e-30)) if facts.returns == PROBABILITIES else outputs
 
     return Shown(
@@ -363,15 +368,28 @@ def _of_embedder(
             return np.asarray(templates.normalized(jnp.asarray(given[1])))
         return templates.enroll(show(how, positions[~asked]), people[~asked])
 
-    def scores(how: Preprocessing) -> np.ndarray:
-        features = np.asarray(templates.normalized(jnp.asarray(show(how, positions[asked]))))
-        vectors = enrolled(how)
-        if features.shape[1] != vectors.shape[1]:
-            raise UserError(
-                f"--templates have {vectors.shape[1]} features, and {facts.model} returns "
-                f"{features.shape[1]}"
-            )
-        return facts.scale * features @ vectors.T
+    def scores(how: Preprocessing, chosen: np.ndarray) -> np.ndarray:
+        everything, counted = len(chosen) == asked.sum(), people[asked][chosen]
+        if everything:
+            show(how, positions)  # Together they fill more batches.
+        features = np.asarray(
+            templates.normalized(jnp.asarray(show(how, positions[asked][chosen])))
+        )
+        if everything or given:
+            vectors = enrolled(how)
+            if features.shape[1] != vectors.shape[1]:
+                raise UserError(
+                    f"--templates have {vectors.shape[1]} features, and {facts.model} returns "
+                    f"{features.shape[1]}"
+                )
+            return facts.scale * features @ vectors.T
+        those = np.unique(counted)
+        own = np.flatnonzero(~asked & np.isin(people, those))
+        own = own[acquaintance.sample(people[own])]
+        few = templates.enroll(show(how, positions[own]), np.searchsorted(those, people[own]))
+        found = np.full((len(chosen), len(names)), -facts.scale, np.float32)
+        found[:, those] = facts.scale * features @ few.T
+        return found
 
     known = np.array([classes.index(name) for name in names])
     return Shown(scores, people[asked], names, known, tuple(classes), enrolled)

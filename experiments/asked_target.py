@@ -191,6 +191,19 @@ def budget_of_admission(photographs: int) -> int:
     return allowed
 
 
+def affordable(line: Line, photographs: int) -> int:
+    """Says in how many other preparations a sample may be shown, beside the photographs.
+
+    Args:
+      line: The way to the model.
+      photographs: Of the people whom it may know.
+
+    Returns:
+      How many.
+    """
+    return max(0, line.left - photographs) // min(photographs, SAMPLE)
+
+
 def budget_of_evaluation(tests: Sequence[int], restarts: int) -> tuple[int, int]:
     """Says how many pictures a model may be shown when its clones are judged.
 

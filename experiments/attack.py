@@ -32,6 +32,7 @@ from experiments import (
 from experiments.scenarios import Method, Prepared, World
 from experiments.trained import Trained
 from mia_jax.attack import Clones, StoppedSearch, check_model, invert, seeds
+from mia_jax.attack.cases import Case
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -46,8 +47,8 @@ RESTARTS = flags.DEFINE_integer("restarts", 100, "Clones of each person.", lower
 _CHUNK = flags.DEFINE_integer(
     "chunk",
     50,
-    "Restarts that run side by side on a device: 50 suit the caches of a CPU, a GPU takes "
-    "hundreds. What an interruption loses at most on each device.",
+    "The most restarts that run side by side on a device, of one person or of several: 50 suit the "
+    "caches of a CPU, a GPU takes hundreds. What an interruption loses at most on each device.",
     lower_bound=1,
 )
 _CLASS_SHARDS = flags.DEFINE_integer(
@@ -61,36 +62,39 @@ AUXILIARY_LIMIT = flags.DEFINE_integer(
 )
 
 
-def on_chunks(
-    mesh: jax.sharding.Mesh, prepared: Prepared, key: jax.Array, chunk: int
-) -> Callable[[Sequence[int], Sequence[int]], Clones]:
-    """Compiles the attack on a chunk of restarts for each device, or asks for one after the other.
+def on_bundles(
+    mesh: jax.sharding.Mesh, prepared: Prepared, key: jax.Array, restarts: int, together: int = 1
+) -> Callable[[Sequence[Sequence[tuple[int, int]]]], Clones]:
+    """Compiles the attack on a bundle of items for each device, or asks for one after the other.
 
     Args:
       mesh: The devices.
       prepared: The attack, from `scenarios.prepare`.
       key: A typed `jax.random.key`: the experiment's.
-      chunk: Restarts that run side by side on a device.
+      restarts: Of an item.
+      together: Items in a bundle; 1 where the model is asked.
 
     Returns:
-      From the targeted classes and the numbers of the first restarts, one for each item of work
-      and at most as many as the mesh is wide, to `[width, chunk, ...]` clones; where the model is
+      From bundles, at most as many as the mesh is wide, of the targeted class and the number of the
+      first restart of each item, to `[width, together, restarts, ...]` clones; where the model is
       asked, the last item of a person may have fewer.
 
     Raises:
       UserError: If a model is to be asked from several processes.
     """
     if prepared.searching is not None:
-        return _by_asking(prepared, key, chunk)
+        return _by_asking(prepared, key, restarts)
     weights = sharding.place(mesh, prepared.params, placement.split_classes)
     rest = (prepared.how, key, prepared.known)
     shared = (weights, *sharding.replicate(mesh, rest))
-    compiled = _chunks(mesh, chunk)
+    compiled = _bundles(mesh, restarts)
 
-    def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
-        idle = sharding.width(mesh) - len(targets)  # They repeat the last item, for nothing.
-        items = (np.array([*row, *[row[-1]] * idle]) for row in (targets, firsts))
-        return compiled(shared, *[sharding.spread(mesh, item) for item in items])
+    def run(bundles: Sequence[Sequence[tuple[int, int]]]) -> Clones:
+        # What is short, at the end of all work, repeats its last one for nothing.
+        rows = [[*bundle, *[bundle[-1]] * (together - len(bundle))] for bundle in bundles]
+        rows += [rows[-1]] * (sharding.width(mesh) - len(rows))
+        items = np.array(rows)
+        return compiled(shared, *[sharding.spread(mesh, items[..., i]) for i in (0, 1)])
 
     return run
 
@@ -109,48 +113,54 @@ def on_people(
     Yields:
       The clones of those who were attacked at the same time, in host memory.
     """
-    items = workload.divide(people, RESTARTS.value, RESTARTS.value)
-    mesh = sharding.make_mesh(items=len(items))
-    run = on_chunks(mesh, prepared, key, RESTARTS.value)
-    for group in workload.groups(items, sharding.width(mesh)):
-        targets = [classes.index(item.identity) for item in group]
-        rows = sharding.rows_here(run(targets, [item.first for item in group]))
-        yield {group[row].identity: clones for row, clones in rows if row < len(group)}
+    mesh = sharding.make_mesh(items=len(people))
+    run = on_bundles(mesh, prepared, key, RESTARTS.value)
+    for group in workload.groups(people, sharding.width(mesh)):
+        made = run([[(classes.index(person), 0)] for person in group])
+        rows = [(row, clones) for row, clones in sharding.rows_here(made) if row < len(group)]
+        yield {group[row]: jax.tree.map(lambda array: array[0], clones) for row, clones in rows}
 
 
 @functools.cache  # The same attack on other weights is not compiled again.
-def _chunks(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
-    """Compiles the attack with so many restarts on each device."""
+def _bundles(mesh: jax.sharding.Mesh, restarts: int) -> Callable[..., Clones]:
+    """Compiles the attack on items of so many restarts on each device."""
 
-    def chunk(shared: Any, target: jax.Array, first: jax.Array) -> Clones:
+    def bundle(shared: Any, targets: jax.Array, firsts: jax.Array) -> Clones:
         params, how, key, known = shared
-        cases = one_person.cases_of(key, target, first + jnp.arange(restarts), known)
-        return invert(params, cases, how)
 
-    return sharding.item_by_item(mesh, chunk)
+        def item(target: jax.Array, first: jax.Array) -> Case:
+            return one_person.cases_of(key, target, first + jnp.arange(restarts), known)
+
+        cases, shape = jax.vmap(item)(targets, firsts), (len(targets), restarts)
+        flat = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), cases)
+        clones = invert(params, flat, how)
+        return jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), clones)
+
+    return sharding.item_by_item(mesh, bundle)
 
 
 def _by_asking(
     prepared: Prepared, key: jax.Array, chunk: int
-) -> Callable[[Sequence[int], Sequence[int]], Clones]:
-    """Asks for one person after the other; a chunk has its share of a person's queries."""
+) -> Callable[[Sequence[Sequence[tuple[int, int]]]], Clones]:
+    """Asks for one person after the other; an item has its share of a person's queries."""
     if jax.process_count() > 1:
         raise UserError("a model that may only be asked is attacked from one process")
     ways = prepared.searching
     assert ways is not None
 
-    def run(targets: Sequence[int], firsts: Sequence[int]) -> Clones:
-        restarts = min(chunk, RESTARTS.value - firsts[0])
+    def run(bundles: Sequence[Sequence[tuple[int, int]]]) -> Clones:
+        (((target, first),),) = bundles
+        restarts = min(chunk, RESTARTS.value - first)
         queries = ways.budget.queries * restarts // RESTARTS.value
         share = ways._replace(budget=ways.budget._replace(queries=queries))
         made = one_person.attack_one(
             prepared._replace(searching=share),
             key,
-            targets[0],
-            firsts[0] + jnp.arange(restarts),
+            target,
+            first + jnp.arange(restarts),
         )
         logging.info("%d queries", made.queries)
-        return jax.tree.map(lambda array: jnp.asarray(array)[None], made.clones)
+        return jax.tree.map(lambda array: jnp.asarray(array)[None, None], made.clones)
 
     return run
 
@@ -313,35 +323,41 @@ def make_clones(
     origin = clones.Origin(json.dumps(records.to_json(facts)), checkpoints.digest(attacked.params))
     sizes = (RESTARTS.value, _CHUNK.value)
     items = workload.divide(names, *sizes)
-    missing = clones.missing_items(workdir, items, origin, _CHUNK.value)
-    mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(missing))
-    if missing:
-        prepared = fit(attacked, classes.index(missing[0].identity))
+    missing = set(clones.missing_items(workdir, items, origin, _CHUNK.value))
+    # A bundle is done as without an interruption, even where some of it is there: to the bit so.
+    whole = workload.bundles(items, _CHUNK.value)
+    bundles = [bundle for bundle in whole if not missing.isdisjoint(bundle)]
+    mesh = sharding.make_mesh(_CLASS_SHARDS.value, items=len(bundles))
+    if bundles:
+        first = next(item for item in items if item in missing)
+        prepared, together = fit(attacked, classes.index(first.identity)), len(whole[0])
         if prepared.searching is not None:  # The model is asked about one person after the other.
+            bundles, together = [[item] for item in items if item in missing], 1
             mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-        run = on_chunks(mesh, prepared, jax.random.key(roles.seed), _CHUNK.value)
+        key = jax.random.key(roles.seed)
+        run = on_bundles(mesh, prepared, key, items[0].restarts, together)
     clones.write_manifest(workdir, roles, names, *sizes)
     joined = clones.join_parts(workdir, items)
     total = len(names) * RESTARTS.value
     done = total - sum(item.restarts for item in missing)
     with console.progress(total, done, "attack", "clone") as bar:
-        for group in workload.groups(missing, sharding.width(mesh)):
+        for group in workload.groups(bundles, sharding.width(mesh)):
             with experiment.timed(workdir, "attack"):
-                people, firsts, _ = zip(*group, strict=True)
                 try:
-                    made = run([classes.index(name) for name in people], firsts)
+                    made = run([[(classes.index(i.identity), i.first) for i in b] for b in group])
                 except StoppedSearch as stopped:
-                    path = clones.write_stopped(workdir, group[0], stopped.found.clones, origin)
+                    ((item,),) = group
+                    path = clones.write_stopped(workdir, item, stopped.found.clones, origin)
                     raise UserError(
-                        f"{stopped}; what was found of {people[0]} until then is in {path}, and "
-                        f"the same command begins {people[0]} anew"
+                        f"{stopped}; what was found of {item.identity} until then is in {path}, "
+                        f"and the same command begins {item.identity} anew"
                     ) from stopped
-                clones.write_parts(workdir, group, made, origin)
-            bar.update(sum(item.restarts for item in group))
-            whole = list(iter(lambda: next(joined, ""), ""))
-            if whole:
+                clones.write_parts(workdir, group, made, origin, missing)
+            bar.update(sum(i.restarts for bundle in group for i in bundle if i in missing))
+            finished = list(iter(lambda: next(joined, ""), ""))
+            if finished:
                 clones.write_manifest(workdir, roles, names, *sizes)
-            for name in whole:
+            for name in finished:
                 logging.info("%s is done", name)
     sharding.wait_for_all("attacked")
     for name in joined:

@@ -29,10 +29,10 @@ from experiments import (
     release_check,
     scenario_flags,
 )
-from mia_jax.evidence import embedders, unlocking
+from mia_jax.evidence import embedders, examination, unlocking
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
-from mia_jax.runtime import records, storage
+from mia_jax.runtime import records, storage, workload
 from mia_jax.runtime.errors import MissingError, UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -48,7 +48,6 @@ for _module in (
     beside,
 ):
     flags.adopt_module_key_flags(_module)
-_BATCH = 50
 
 
 def check_judge() -> None:
@@ -77,30 +76,33 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
     if facts.threshold is None or facts.returns != imported.FEATURES:
         return
     target = experiment.load_recognizer(workdir, TARGET)
-    look = asked_target.through(workdir, target, asked_target.EVALUATION).look()
+    logits = asked_target.through(workdir, target, asked_target.EVALUATION).look()
 
     def similarities(images: np.ndarray) -> np.ndarray:
-        found = []
-        for first in range(0, len(images), _BATCH):
-            few = np.asarray(images[first : first + _BATCH])
-            rest = np.repeat(few[-1:], _BATCH - len(few), axis=0)
-            logits = look(np.concatenate([few, rest]))
-            found.append(np.asarray(logits)[: len(few)] / facts.scale)
-        return np.concatenate([*found, np.zeros((0, len(roles.classes[TARGET])))])
+        return workload.in_batches(logits, images) / facts.scale
+
+    def stored(name: str, what: str) -> np.ndarray:
+        return similarities(storage.map_array(workdir.clones_of(name), what))
 
     names = exhibits.attacked(workdir, roles, roles.classes[TARGET])
-    test = {name: experiment.photographs_of(loaded, name, roles.test) for name in names}
+    places = {name: roles.classes[TARGET].index(name) for name in names}
+    test = {n: similarities(experiment.photographs_of(loaded, n, roles.test)) for n in names}
+    own, others = {}, {}
+    for name in names:  # Each clone is shown once: the first ones are compared with others too.
+        clones, seeds = stored(name, "clones"), stored(name, "seed")
+        own[name] = clones[:, places[name]], seeds[:, places[name]]
+        shares = examination.share_of_others(name, names, len(clones))
+        others[name] = clones[: max(shares.values(), default=0)]
     seen = {}
-    for name in names:
-        place = roles.classes[TARGET].index(name)
-        clones = storage.map_array(workdir.clones_of(name), "clones")
-        others = exhibits.of_others(workdir, name, names, len(clones))
-        strangers = np.concatenate([test[name][:0], *[v for n, v in test.items() if n != name]])
+    for name, place in places.items():
+        shares = examination.share_of_others(name, names, len(own[name][0]))
+        strangers = [each for other, each in test.items() if other != name]
+        compared = [others[other][:count] for other, count in shares.items()]
         shown = (
-            *(clones, storage.map_array(workdir.clones_of(name), "seed")),
-            *(others, test[name], strangers),
+            np.concatenate([test[name][:0], *compared]),
+            *(test[name], np.concatenate([test[name][:0], *strangers])),
         )
-        seen[name] = unlocking.Similarities(*[similarities(each)[:, place] for each in shown])
+        seen[name] = unlocking.Similarities(*own[name], *[each[:, place] for each in shown])
     found = unlocking.unlocking(seen, facts.threshold, roles.seed)
     records.write(workdir.unlocking, found)
     logging.info(

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -160,21 +160,28 @@ def missing_items(
 
 
 def write_parts(
-    workdir: WorkDirectory, group: Sequence[workload.Item], clones: Clones, origin: Origin
+    workdir: WorkDirectory,
+    group: Sequence[Sequence[workload.Item]],
+    clones: Clones,
+    origin: Origin,
+    missing: Container[workload.Item],
 ) -> None:
-    """Writes the chunks that the devices of this process made.
+    """Writes what the devices of this process made.
 
     Args:
       workdir: The work directory.
-      group: The items of work.
-      clones: `[width, chunk, ...]`; rows beyond the items are dropped.
+      group: A bundle of items for each device.
+      clones: `[width, items, restarts, ...]`; rows and items beyond the group are dropped.
       origin: What they were made with.
+      missing: Which items are written: the others are there.
     """
-    for row, chunk in sharding.rows_here(clones):
-        if row < len(group):
-            arrays = to_arrays(chunk, origin, group[row].restarts)
-            storage.write_arrays(workdir.part_of(*group[row]), arrays)
-            workdir.stopped_of(*group[row]).unlink(missing_ok=True)
+    for row, bundle in sharding.rows_here(clones):
+        for place, item in enumerate(group[row] if row < len(group) else ()):
+            if item in missing:
+                own = jax.tree.map(lambda array, place=place: array[place], bundle)
+                arrays = to_arrays(own, origin, item.restarts)
+                storage.write_arrays(workdir.part_of(*item), arrays)
+                workdir.stopped_of(*item).unlink(missing_ok=True)
 
 
 def write_stopped(

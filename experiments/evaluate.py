@@ -3,6 +3,7 @@
 For example: python -m experiments.evaluate --workdir=runs/orl
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 from absl import flags, logging
@@ -26,7 +27,7 @@ from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
-from mia_jax.runtime import checkpoints, records, storage
+from mia_jax.runtime import checkpoints, records, storage, workload
 from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (experiment, panel, release_check, beside, asked_target):
@@ -123,7 +124,7 @@ def show(
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    look = target.look()
+    look = functools.partial(workload.in_batches, target.look())
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     mean_face = exhibits.mean_face(loaded, roles)
     with console.progress(len(names), 0, "evaluate", "person") as bar:

@@ -53,21 +53,75 @@ def test_a_model_is_asked_on_some_photographs_and_counted_on_others():
     ],
 )
 def test_the_likely_reason_is_named_and_all_that_was_tried(others, classes, words):
-    shows = {name: lambda right=right: scores(right, 1) for name, right in others.items()}
+    shows = {name: scores(right, 1).__getitem__ for name, right in others.items()}
     with pytest.raises(UserError, match=words):
-        acquaintance.check(scores(0), PEOPLE, classes, shows)
+        acquaintance.check(scores(0).__getitem__, PEOPLE, classes, shows)
 
 
 def test_labels_in_another_order_are_found_out():
     order = np.array([1, 2, 3, 4, 0])
     with pytest.raises(UserError, match="most likely --labels names its classes in another order"):
-        acquaintance.check(scores(1, order=order), PEOPLE, np.arange(5), {"RGB": lambda: scores(0)})
+        acquaintance.check(
+            *(scores(1, order=order).__getitem__, PEOPLE, np.arange(5)),
+            {"RGB": scores(0).__getitem__},
+        )
 
 
 def test_what_does_much_better_is_worth_a_warning():
     found, (warning,) = acquaintance.check(
-        scores(0.6), PEOPLE, np.arange(5), {"BGR": lambda: scores(1)}
+        *(scores(0.6).__getitem__, PEOPLE, np.arange(5)), {"BGR": scores(1).__getitem__}
     )
     assert found.known
     assert "40 of 40 photographs BGR: check which is meant" in warning
-    assert acquaintance.check(scores(1), PEOPLE, None, {"BGR": lambda: scores(1)})[1] == ()
+    same = {"BGR": scores(0.8).__getitem__}
+    assert acquaintance.check(scores(0.8).__getitem__, PEOPLE, None, same)[1] == ()
+
+
+def test_nothing_else_is_looked_at_where_nothing_could_be_much_better():
+    def unseen(positions):
+        raise AssertionError
+
+    wrong = scores(1)
+    wrong[:4] = np.roll(wrong[:4], 1, axis=1)
+    for given in (scores(1), wrong):  # 40 and 36 of 40.
+        found, warnings = acquaintance.check(
+            given.__getitem__, PEOPLE, np.arange(5), {"BGR": unseen}
+        )
+        assert (found.known, warnings) == (True, ())
+    wrong[4] = np.roll(wrong[4], 1)
+    with pytest.raises(AssertionError):
+        acquaintance.check(wrong.__getitem__, PEOPLE, np.arange(5), {"BGR": unseen})
+
+
+@pytest.mark.parametrize(("people", "photographs"), [(5, 8), (200, 3), (3, 500), (16, 4), (90, 1)])
+def test_a_sample_is_small_and_of_several_people_alike(people, photographs):
+    numbers = np.repeat(np.arange(people), photographs)
+    found = acquaintance.sample(numbers)
+    assert len(set(found)) == len(found) <= 64
+    assert sorted(found) == list(found)
+    counts = np.bincount(numbers[found])
+    counts = counts[counts > 0]
+    assert counts.max() - counts.min() <= 1
+    assert len(counts) == (people if people * photographs <= 64 else min(people, 16))
+    assert counts.sum() == min(people * photographs, 64, len(counts) * photographs)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_alternatives_see_a_sample_beside_the_same_sample_as_said(asked):
+    people = np.repeat(np.arange(30), 20)
+    shown = []
+
+    def model(right):
+        lucky = np.random.default_rng(0).random(600) < right
+        answers = np.where(lucky, people, (people + 1) % 30)
+
+        def show(positions):
+            shown.append(len(positions))
+            return np.eye(30)[answers[positions]]
+
+        return show
+
+    classes = None if asked else np.arange(30)
+    _, (warning,) = acquaintance.check(model(0.5), people, classes, {"BGR": model(1)})
+    assert shown == [600, 64, 64]
+    assert f"{32 if asked else 64} of {32 if asked else 64} photographs BGR" in warning

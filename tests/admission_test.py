@@ -1,5 +1,6 @@
 """A model from elsewhere is admitted if it knows its people, and refused in one sentence if not."""
 
+import collections
 import json
 
 import gallery
@@ -10,6 +11,7 @@ from absl.testing import flagsaver
 from onnx import TensorProto, helper
 
 from experiments import admission, audit, experiment, imported
+from mia_jax.recognizer import acquaintance
 from mia_jax.runtime import records
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -98,6 +100,44 @@ def test_an_embedder_enrolls_photographs_and_chooses_its_threshold(root, tmp_pat
     logits = target.logits(target.params, gallery.photographs()[:6, 9] / np.float32(255))
     assert (np.argmax(logits, axis=1) == np.arange(6)).mean() > 0.8
     assert np.abs(logits).max() <= 64.01
+
+
+def shown(monkeypatch):
+    """Counts the photographs that are shown, by how they are prepared."""
+    counts, prepare = collections.Counter(), admission.preprocessing.prepare
+
+    def counted(how, images):
+        counts[how] += len(images)
+        return prepare(how, images)
+
+    monkeypatch.setattr(admission.preprocessing, "prepare", counted)
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["classifier", "embedder"])
+def test_each_photograph_of_a_model_that_does_well_is_shown_once(
+    kind, root, tmp_path, monkeypatch, caplog
+):
+    counts = shown(monkeypatch)
+    returns = {"returns": "features"} if kind == "embedder" else {}
+    with caplog.at_level("INFO", logger="absl"):
+        workdir = admit(root, tmp_path, getattr(gallery, kind)(), **returns)
+    found = records.read(workdir.admission, admission.Admission)
+    assert found.right > 0.9 * found.total
+    assert counts == {records.read(workdir.model, imported.ModelFacts).preprocessing: 60}
+    assert "admission: 100%" in caplog.text
+
+
+def test_alternatives_of_a_model_that_does_poorly_see_a_sample(root, tmp_path, monkeypatch):
+    counts = shown(monkeypatch)
+    monkeypatch.setattr(acquaintance, "_PHOTOGRAPHS", 12)
+    monkeypatch.setattr(acquaintance, "_PEOPLE", 4)
+    with pytest.raises(UserError, match=r"most likely its pictures are meant .* of 12"):
+        admit(root, tmp_path, gallery.embedder(), returns="features", range=1e-4)
+    as_said, *others = (counts[how] for how in sorted(counts, key=counts.get, reverse=True))
+    assert as_said == 60
+    assert len(others) > 5
+    assert max(others) <= 24  # Twelve to enroll, and twelve to ask about.
 
 
 def test_templates_may_be_given(root, tmp_path):

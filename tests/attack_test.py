@@ -1,15 +1,21 @@
+import dataclasses
 import inspect
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
-from experiments import clones, identities, recipe
+from experiments import attack, clones, experiment, identities, options, recipe, scenarios
+from experiments.trained import Trained
 from mia_jax import recognizer
-from mia_jax.attack import descents
+from mia_jax.attack import descents, inversion, invert, losses, make_cases, objectives, spaces
 from mia_jax.faces import protocol
 from mia_jax.runtime import records, storage, workload
 from mia_jax.runtime.errors import UserError
@@ -235,6 +241,102 @@ class JoinPartsTest(FlagsTest):
             storage.write_arrays(path, {"clones": np.zeros(2)})
         self.assertEmpty(list(clones.join_parts(workdir, [item])))
         self.assertEmpty(list((workdir.clones / "parts").iterdir()))
+
+
+class NoWiderThanTheWorkTest(FlagsTest):
+    """Restarts are counted where they are computed: by the calls of `invert` and their cases."""
+
+    SHAPE, CLASSES = (4, 4, 1), ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
+
+    def setUp(self):
+        super().setUp()
+        self.workdir = WorkDirectory(self.root)
+        self.roles = dataclasses.replace(ROLES, classes={"target": self.CLASSES})
+        faces = options.FacesOptions("orl", 4, 1, None, None, None, None)
+        division = options.DivisionOptions(0, 2, 0.3, 0.1, None, None, (), "shared")
+        photographs = dict.fromkeys(["s9", *self.CLASSES], 4)
+        plan = experiment.Plan(faces, division, photographs, 9, self.roles)
+        records.write(self.workdir.protocol, plan)
+        self.wanted = scenarios.Method(recipe.Recipe("paper"))
+        random = np.random.default_rng(0)
+        self.weights = random.standard_normal((16, len(self.CLASSES))).astype(np.float32)
+        self.how = inversion.Attack(
+            space=spaces.pixels(random.random((9, *self.SHAPE), np.float32)),
+            objective=objectives.classification(self.logits, losses.infomax),
+            optimizer=optax.sgd(0.1),
+            iterations=2,
+        )
+        self.computed = []
+
+    @staticmethod
+    def logits(params, images):
+        return images.reshape(len(images), -1) @ params
+
+    def attack(self, people, restarts, chunk):
+        """Attacks people; returns how many restarts each call had."""
+        prepared = scenarios.Prepared(jnp.asarray(self.weights), self.how)
+        target = Trained(self.weights, self.logits, None)
+        bundles = attack.on_bundles
+
+        def counted(mesh, *arguments):
+            run = bundles(mesh, *arguments)
+
+            def count(group):
+                made = run(group)
+                shape = made.images.shape
+                self.computed.append(shape[0] * shape[1] * shape[2])
+                return made
+
+            return count
+
+        self.computed.clear()
+        with (
+            flagsaver.flagsaver(restarts=restarts, chunk=chunk),
+            mock.patch.object(attack, "on_bundles", counted),
+        ):
+            attack.make_clones(
+                *(self.workdir, self.roles, target, people, self.wanted),
+                lambda target, place: prepared,
+            )
+        return self.computed
+
+    def content(self):
+        return {path.name: path.read_bytes() for path in self.workdir.clones.glob("*.npz")}
+
+    @parameterized.parameters(
+        (3, 4, 50, [12]),  # Not three calls of 50.
+        (7, 4, 10, [8, 8, 8, 8]),  # Two people a call; but for the last, which is one alone.
+        (2, 10, 4, [4] * 6),
+        (1, 100, 30, [25] * 4),  # Not 30, 30, 30 and 30.
+        (7, 2, 7, [6, 6, 6]),
+        (2, 1, 1, [1, 1]),
+    )
+    def test_no_restart_is_computed_that_is_not_asked_for(self, people, restarts, chunk, expected):
+        names = self.CLASSES[:people]
+        self.assertEqual(self.attack(names, restarts, chunk), expected)
+        for name in names:
+            alone = invert(
+                jnp.asarray(self.weights),
+                make_cases(jax.random.key(0), self.CLASSES.index(name), jnp.arange(restarts)),
+                self.how,
+            )
+            found = storage.read_arrays(self.workdir.clones_of(name))
+            np.testing.assert_allclose(found["clones"], alone.images, atol=1e-5)
+            np.testing.assert_allclose(found["loss_trace"], alone.loss_trace, rtol=1e-4)
+
+    @parameterized.parameters(("s2",), ("s1", "s4"), ("s7",), ("s3", "s4", "s7"))
+    def test_an_interrupted_run_ends_with_the_same_bytes(self, *lost):
+        self.attack(self.CLASSES, 3, 6)
+        expected = self.content()
+        for name in lost:
+            self.workdir.clones_of(name).unlink()
+        times = {path: path.stat().st_mtime_ns for path in self.workdir.clones.glob("*.npz")}
+        self.attack(self.CLASSES, 3, 6)
+        self.assertEqual(self.content(), expected)
+        self.assertEqual(times, {path: path.stat().st_mtime_ns for path in times})
+        pairs = {self.CLASSES.index(name) // 2 for name in lost}
+        self.assertEqual(self.computed, [6] * len(pairs))  # In the size of the first run.
+        self.assertEmpty(list(self.workdir.parts.iterdir()))
 
 
 class ManifestTest(FlagsTest):

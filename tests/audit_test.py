@@ -1,12 +1,15 @@
 """Runs the audit on models that the tests build: once as a user does, else within this process."""
 
 import gallery
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 from binaries import succeed
 
 from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
+from mia_jax.evidence import unlocking
 from mia_jax.evidence.results import Evaluation
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.runtime import records, storage
@@ -86,6 +89,45 @@ def test_an_embedder_says_whom_clones_unlock(root, tmp_path):
     found = records.read(workdir.unlocking, Unlocking)
     assert set(found.people) == {"p0", "p1"}
     assert found.photographs.value > found.strangers.value
+
+
+def test_each_image_is_shown_once_to_say_whom_it_unlocks(root, tmp_path, monkeypatch):
+    path = gallery.save(gallery.embedder(), tmp_path / "model.onnx")
+    values = {**given(root, path, tmp_path / "run"), "returns": "features"}
+    workdir = WorkDirectory(values["workdir"])
+    shown, seen, judge = [], {}, unlocking.unlocking
+
+    def counted(function, images, most=64):
+        shown.append(len(images))
+        return np.asarray(function(np.asarray(images)))
+
+    def kept(similarities, *rest):
+        seen.update(similarities)
+        return judge(similarities, *rest)
+
+    with flagsaver.flagsaver(**values, **JUDGE):
+        admission.admit(workdir)
+        attack.attack(workdir, scenario_flags.from_flags())
+        loaded, roles = experiment.open_experiment(workdir)
+        monkeypatch.setattr(audit.workload, "in_batches", counted)
+        monkeypatch.setattr(unlocking, "unlocking", kept)
+        audit.unlock(workdir, loaded, roles)
+    target = experiment.load_recognizer(workdir, "target")
+    assert set(seen) == {"p0", "p1"}
+    test = {name: experiment.photographs_of(loaded, name, roles.test) for name in seen}
+    assert sum(shown) == 2 * (7 + 7) + sum(map(len, test.values()))
+    for name, other in (("p0", "p1"), ("p1", "p0")):
+        clones, others = (
+            storage.map_array(workdir.clones_of(each), "clones") for each in (name, other)
+        )
+        images = (
+            *(clones, storage.map_array(workdir.clones_of(name), "seed")),
+            *(others, test[name], test[other]),
+        )
+        for found, each in zip(seen[name], images, strict=True):
+            logits = target.logits(target.params, jnp.asarray(each))
+            place = roles.classes["target"].index(name)
+            np.testing.assert_allclose(found, logits[:, place] / 64, atol=1e-5)
 
 
 def test_a_model_that_rounds_its_outputs_is_said_to_have_no_gradient(root, tmp_path):

@@ -1,8 +1,12 @@
 import functools
+import tracemalloc
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
+import scipy.linalg
 from absl.testing import absltest, parameterized
 
 from mia_jax.attack import seeds
@@ -106,6 +110,80 @@ class EigenfacesTest(parameterized.TestCase):
             ValueError, f"components={components} .* {FACES} faces .* 1 to {2 * FACES - 1}"
         ):
             eigenfaces.fit(auxiliary(), components)
+
+    def test_a_component_s_largest_entry_is_positive(self):
+        for shape in (SHAPE, (5, 7, 1)):  # The middle column is its own mirror image.
+            faces = np.random.default_rng(0).uniform(size=(FACES, *shape)).astype(np.float32)
+            found = np.asarray(eigenfaces.fit(faces, 2 * FACES - 1).components)
+            for each in found.reshape(len(found), -1):
+                self.assertGreaterEqual(
+                    each[np.argmax(np.abs(each) > 0.999 * np.abs(each).max())], 0
+                )
+            # Each is its own mirror image, or the negative of it.
+            for each in found:
+                self.assertLess(min(np.abs(each - s * each[:, ::-1]).max() for s in (1, -1)), 1e-6)
+
+
+def smooth(count, side=24):
+    """Faces of sorts: random waves, of which the higher are weaker, as in photographs."""
+    random, across = np.random.default_rng(0), np.arange(16)
+    weights = 1 / (1 + across[:, None] ** 2 + across**2)
+    spectra = np.zeros((count, side, side))
+    spectra[:, :16, :16] = weights * random.standard_normal((count, 16, 16))
+    return (0.5 + scipy.fft.idctn(spectra, axes=(1, 2), norm="ortho")).astype(np.float32)[..., None]
+
+
+class TruncatedTest(parameterized.TestCase):
+    """Few components of many faces, beside all of them in float64."""
+
+    COUNT = 400
+
+    def exact(self, faces, components):
+        everyone = with_mirrors(faces).astype(np.float64).reshape(2 * len(faces), -1)
+        covariance = np.cov(everyone.T, ddof=0)
+        variances, vectors = np.linalg.eigh(covariance)
+        return variances[::-1][:components], vectors[:, ::-1][:, :components]
+
+    @parameterized.parameters(20, 40)
+    def test_agrees_with_all_of_them_in_float64(self, components):
+        faces = smooth(self.COUNT)
+        with mock.patch.object(np.linalg, "eigh", wraps=np.linalg.eigh) as whole:
+            found = np.asarray(eigenfaces.fit(faces, components).components, np.float64)
+            sides = [len(call.args[0]) for call in whole.call_args_list]
+        self.assertLess(max(sides), self.COUNT / 2)  # So it was the truncated method.
+        found = found.reshape(components, -1)
+        variances, vectors = self.exact(faces, components)
+        np.testing.assert_allclose(np.sum(found**2, 1), variances, rtol=1e-3)
+        directions = (found / np.linalg.norm(found, axis=1, keepdims=True)).T
+        np.testing.assert_allclose(directions.T @ directions, np.eye(components), atol=1e-5)
+        self.assertLess(scipy.linalg.subspace_angles(directions, vectors).max(), 0.05)
+        leading = vectors[:, : components // 2]
+        outside = leading - directions @ (directions.T @ leading)
+        self.assertLess(np.linalg.norm(outside, axis=0).max(), 1e-3)
+
+    def test_is_the_same_every_time(self):
+        one, other = (eigenfaces.fit(smooth(self.COUNT), 20).components for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+
+    def test_takes_no_copy_of_all_faces_and_none_in_double_precision(self):
+        faces = smooth(2000, side=32)
+        eigenfaces.fit(smooth(self.COUNT), 20)  # What is imported and compiled first.
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        eigenfaces.fit(faces, 20)
+        _, peak = tracemalloc.get_traced_memory()
+        self.assertLess(peak, 1.1 * faces.nbytes)
+
+    def test_takes_the_smaller_side_of_either_shape(self):
+        values = smooth(300).reshape(300, -1)
+        for each in (values, values.T):
+            centered = each - each.mean(0)
+            found = eigenfaces.principal_components(centered, 10)
+            _, singular, rows = np.linalg.svd(
+                centered / np.sqrt(len(centered)), full_matrices=False
+            )
+            np.testing.assert_allclose(np.linalg.norm(found, axis=1), singular[:10], rtol=1e-3)
+            self.assertLess(scipy.linalg.subspace_angles(found.T, rows[:10].T).max(), 0.05)
 
 
 class WithWavesTest(parameterized.TestCase):

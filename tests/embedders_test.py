@@ -126,6 +126,23 @@ def test_an_own_embedder_is_shown_what_it_will_see():
     assert made.detect is None
 
 
+def test_an_own_embedder_is_shown_each_image_once_and_nothing_else():
+    shown = []
+
+    def function(images):
+        shown.append(len(images))
+        return flat(images).astype(np.float64)
+
+    made, images = embedders.own_embedder("mine", function, (16, 16, 1)), noise(103)
+    shown.clear()
+    np.testing.assert_array_equal(made.embed(images[:3]), flat(images[:3]))
+    found = made.embed(images[[5, 5, *range(103), 0]])
+    np.testing.assert_array_equal(found[2:-1], flat(images))
+    assert found.dtype == np.float32
+    assert sum(shown) == 103
+    assert max(shown) <= 64
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [

@@ -32,16 +32,22 @@ class RobustScoresTest(parameterized.TestCase):
             expected = jax.nn.softmax(linear(WEIGHTS, views))[:, 2].mean()
             np.testing.assert_allclose(found[row], expected, rtol=1e-4)
 
-    def test_compiles_once_for_all_people(self):
-        traced = []
+    @parameterized.parameters(([4], {4}), ([120, 7], {64, 32, 16, 8, 4, 2, 1}))
+    def test_shows_the_clones_and_no_more_in_few_sizes(self, counts, sizes):
+        traced, shown = [], []
 
         def apply_fn(params, images):
-            traced.append(images.shape)
+            traced.append(len(images))
+            jax.debug.callback(lambda: shown.append(len(images)))
             return linear(params, images)
 
         for target in (0, 1, 2):
-            selection.robust_scores(apply_fn, WEIGHTS, images(120), target, jax.random.key(target))
-        self.assertLen(traced, 1)
+            for count in counts:
+                key = jax.random.key(target)
+                selection.robust_scores(apply_fn, WEIGHTS, images(count), target, key)
+        jax.effects_barrier()
+        self.assertCountEqual(traced, sizes)  # Compiled once for all people.
+        self.assertEqual(sum(shown), 3 * selection.VIEW_COUNT * sum(counts))
 
     def test_what_survives_a_view_scores_above_what_does_not(self):
         """One pixel makes the model certain; a bright half does so as well, and survives views."""

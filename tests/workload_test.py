@@ -1,4 +1,8 @@
+import itertools
+import math
+
 import hypothesis
+import numpy as np
 from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 
@@ -20,13 +24,18 @@ class DivideTest(parameterized.TestCase):
         self.assertEqual(found, [(name, restart) for name in names for restart in range(restarts)])
 
     @hypothesis.given(NAMES, st.integers(1, 30), st.integers(1, 40))
-    def test_only_the_last_item_of_a_person_is_smaller(self, names, restarts, chunk):
-        for item in workload.divide(names, restarts, chunk):
-            size = item.last - item.first + 1
-            self.assertEqual(item.first % chunk, 0)
-            self.assertBetween(size, 1, chunk)
-            if item.last != restarts - 1:
-                self.assertEqual(size, chunk)
+    def test_items_are_few_and_alike(self, names, restarts, chunk):
+        for item, other in itertools.pairwise(workload.divide(names, restarts, chunk)):
+            if other.identity == item.identity:
+                self.assertLessEqual(other.restarts, item.restarts)
+        items = [
+            item for item in workload.divide(names, restarts, chunk) if item.identity in names[:1]
+        ]
+        if items:
+            self.assertLen(items, math.ceil(restarts / chunk))
+            self.assertEqual({item.restarts for item in items[:-1]} - {items[0].restarts}, set())
+            # All are computed in the size of the first: less than one restart of each is wasted.
+            self.assertLess(items[0].restarts * len(items) - restarts, len(items))
 
     def test_golden(self):
         self.assertEqual(
@@ -40,6 +49,42 @@ class DivideTest(parameterized.TestCase):
                 Item("s1", 4, 4),
             ],
         )
+
+
+class BundlesTest(parameterized.TestCase):
+    @hypothesis.given(NAMES, st.integers(1, 30), st.integers(1, 40))
+    def test_hold_the_items_in_order_and_a_chunk_at_most(self, names, restarts, chunk):
+        items = workload.divide(names, restarts, chunk)
+        bundles = workload.bundles(items, chunk)
+        self.assertEqual([item for bundle in bundles for item in bundle], items)
+        for bundle in bundles:
+            self.assertLessEqual(len(bundle) * bundle[0].restarts, chunk)
+            self.assertBetween(len(bundle), 1, len(bundles[0]))
+        # All are computed in the size of the first: less than one item of each is wasted.
+        self.assertLess(sum(len(bundles[0]) - len(b) for b in bundles), max(len(bundles), 1))
+
+    @parameterized.parameters((76, 4, 50, 7, 11), (3, 4, 50, 1, 3), (5, 100, 50, 10, 1))
+    def test_golden(self, people, restarts, chunk, count, size):
+        names = [str(person) for person in range(people)]
+        bundles = workload.bundles(workload.divide(names, restarts, chunk), chunk)
+        self.assertEqual((len(bundles), len(bundles[0])), (count, size))
+
+
+class InBatchesTest(parameterized.TestCase):
+    @hypothesis.given(st.integers(1, 300), st.integers(1, 100))
+    def test_each_once_in_order_in_few_sizes_and_none_besides(self, count, most):
+        sizes = []
+
+        def double(images):
+            sizes.append(len(images))
+            return 2 * images
+
+        found = workload.in_batches(double, np.arange(count), most)
+        np.testing.assert_array_equal(found, 2 * np.arange(count))
+        self.assertEqual(sum(sizes), count)
+        self.assertLessEqual(max(sizes), most)
+        self.assertTrue(all(size & (size - 1) == 0 for size in sizes))
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
 
 
 class GroupsTest(parameterized.TestCase):

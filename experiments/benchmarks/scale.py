@@ -47,7 +47,8 @@ def small_attack(mesh: jax.sharding.Mesh, iterations: int) -> Callable[[np.ndarr
 
     def item(shared: Any, first: jax.Array) -> Clones:
         numbers = first + jnp.arange(CHUNK.value)
-        return invert(shared[0], make_cases(jax.random.key(1), 0, numbers), shared[1])
+        clones = invert(shared[0], make_cases(jax.random.key(1), 0, numbers), shared[1])
+        return jax.tree.map(lambda array: array[None], clones)  # A bundle of one.
 
     attack = sharding.item_by_item(mesh, item)
     params = recognizer.init(jax.random.key(0), SMALL.classes, shape)
@@ -129,7 +130,8 @@ def memory_process(restarts: int) -> None:
         workdir = WorkDirectory(directory)
         for group in workload.groups(items, sharding.width(mesh)):
             made = attack(np.array([item.first for item in group]))
-            clones.write_parts(workdir, group, made, clones.Origin("{}", ""))
+            bundles = [[item] for item in group]
+            clones.write_parts(workdir, bundles, made, clones.Origin("{}", ""), items)
         for _ in clones.join_parts(workdir, items):
             pass
     # Not getrusage: on Linux it begins with the peak of the process that started this one.

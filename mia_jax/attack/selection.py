@@ -10,10 +10,10 @@ import numpy as np
 from mia_jax.attack.objectives import ApplyFn
 from mia_jax.attack.oracle import Predict
 from mia_jax.recognizer.views import ViewRange, random_view
+from mia_jax.runtime import workload
 
 VIEWS = ViewRange(rotation=8, scale=0.08, shift=0.05, flip=0.5, brightness=0.05)
 VIEW_COUNT = 16
-_BATCH = 100
 
 
 def robust_scores(
@@ -35,13 +35,11 @@ def robust_scores(
       `[n]` in [0, 1].
     """
     keys = jax.random.split(key, VIEW_COUNT)
-    scores = []
-    for first in range(0, len(images), _BATCH):
-        part = np.asarray(images[first : first + _BATCH])
-        padded = np.concatenate([part, np.zeros((_BATCH - len(part), *part.shape[1:]), part.dtype)])
-        seen = _mean_confidence(apply_fn, params, jnp.asarray(padded), jnp.asarray(target), keys)
-        scores.append(np.asarray(seen)[: len(part)])
-    return np.concatenate(scores)
+
+    def see(images: np.ndarray) -> jax.Array:
+        return _mean_confidence(apply_fn, params, jnp.asarray(images), jnp.asarray(target), keys)
+
+    return workload.in_batches(see, images)
 
 
 def asked_scores(

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mia_jax.faces import images
-from mia_jax.runtime import packages
+from mia_jax.runtime import packages, workload
 from mia_jax.runtime.errors import MissingError, UserError
 
 DLIB = "dlib"
@@ -186,13 +186,21 @@ def own_embedder(
         )
     if not np.isfinite(vectors).all():
         raise UserError(f"the judge {name} returns values that are not finite")
-    return Embedder(name, lambda images: np.asarray(function(np.asarray(images)), np.float32))
+
+    def look(new: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
+        return workload.in_batches(function, np.stack(new)).astype(np.float32) if new else ()
+
+    return Embedder(name, _remembering(look))
 
 
 def _remembering(
     look: Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]],
 ) -> Callable[[Any], np.ndarray]:
-    """Applies a slow function of many images to those that it has not seen yet."""
+    """Applies a slow function of many images to those that it has not seen yet.
+
+    The photographs of an evaluation are enrolled, are a gallery and are strangers; a person's
+    clones are compared with others'.
+    """
     known: dict[bytes, np.ndarray] = {}
 
     def apply(images: np.ndarray | jax.Array) -> np.ndarray:
@@ -201,7 +209,7 @@ def _remembering(
         if len(known) > _REMEMBERED:
             known.clear()
         new = {key: image for key, image in zip(keys, pixels, strict=True) if key not in known}
-        known.update(zip(new, look(list(new.values())), strict=True))
+        known.update(zip(new, look([*new.values()]), strict=True))
         return np.stack([known[key] for key in keys])
 
     return apply

@@ -19,6 +19,7 @@ from mia_jax.evidence import statistics
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.recognizer import Params
 from mia_jax.recognizer.architectures import CNN, ApplyFn, Architecture
+from mia_jax.runtime import workload
 from mia_jax.runtime.errors import UserError
 
 PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS = "people", "photographs", "architecture", "training views"
@@ -91,7 +92,9 @@ def recognizer_judge(
     return Judge(
         name=name,
         people=people,
-        features=functools.partial(_compiled(architecture.features), params),
+        features=functools.partial(
+            workload.in_batches, functools.partial(_compiled(architecture.features), params)
+        ),
         match=functools.partial(_compiled(architecture.last_layer), params),
         shares=_checked_shares(shares),
     )

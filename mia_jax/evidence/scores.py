@@ -1,6 +1,6 @@
 """What the target and the judges see in images: arrays with a number for each image.
 
-In the story this is where images end and numbers begin. Images are shown in batches of one size
+In the story this is where images end and numbers begin. Images are shown in batches,
 and only what is kept of each image stays, so that memory does not grow with the number of restarts
 beyond a few numbers each, and images may be mapped from a file.
 """
@@ -174,13 +174,10 @@ def nearest_photograph(image: np.ndarray, photographs: np.ndarray) -> int:
 
 
 def _in_batches(function: ImageFn, images: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Applies a function to batches of one size, so that it compiles once and memory is bounded.
+    """Applies a function to batches, so that memory is bounded.
 
     Yields each batch's place among the images, and what the function makes of it.
     """
     for first in range(0, len(images), _BATCH):
-        part = images[first : first + _BATCH]
-        # The last one again: a target that is asked is shown nothing that is not looked at.
-        padded = np.concatenate([part, np.repeat(part[-1:], _BATCH - len(part), axis=0)])
-        result = np.asarray(function(jnp.asarray(padded)))
-        yield slice(first, first + len(part)), result[: len(part)]
+        part = slice(first, min(first + _BATCH, len(images)))
+        yield part, np.asarray(function(jnp.asarray(images[part])))

@@ -118,19 +118,22 @@ def fit(
             f"mirror images: give 1 to {2 * count - 1}"
         )
     corners, side = _corners(height, width, size, windows)
-    faces = np.concatenate([auxiliary, auxiliary[:, :, ::-1]])
-    mean = faces.mean(0)
-    cut = [
-        (faces - mean)[:, i : i + side, j : j + side].reshape(len(faces), -1) for i, j in corners
-    ]
-    bases = np.stack([principal_components(each, components) for each in cut])
+    mean = auxiliary.mean(0, dtype=np.float64)
+    mean = ((mean + mean[:, ::-1]) / 2).astype(np.float32)
+    bases, coefficients = [], []
+    for i, j in corners:  # One window at a time: all of them overlap, and outgrow the faces.
+        here = slice(i, i + side), slice(j, j + side)
+        both = (each[:, *here] for each in (auxiliary, auxiliary[:, :, ::-1]))
+        cut = (np.concatenate([*both]) - mean[here]).reshape(2 * count, -1)
+        bases.append(principal_components(cut, components))
+        coefficients.append(_project(bases[-1], cut.T).T)
     # [faces, windows * components], each of unit variance.
-    own = np.concatenate([_project(b, each.T).T for b, each in zip(bases, cut, strict=True)], 1)
+    own = np.concatenate(coefficients, 1)
     correlations = own.T @ own / len(own)
     shrunk = (1 - independence) * correlations + independence * np.eye(len(correlations))
     variances, vectors = (array[..., ::-1] for array in np.linalg.eigh(shrunk))
-    bases = bases.reshape(len(corners), components, side, side, channels)
-    images = _blend(bases, corners, mean.shape)
+    windowed = np.stack(bases).reshape(len(corners), components, side, side, channels)
+    images = _blend(windowed, corners, mean.shape)
     mixed = (vectors * np.sqrt(variances)).T @ images.reshape(len(vectors), -1)
     return Components(
         Eigenfaces(
@@ -138,7 +141,7 @@ def fit(
             jnp.asarray(mixed.reshape(-1, *mean.shape), jnp.float32),
         ),
         jnp.asarray(corners),
-        jnp.asarray(bases, jnp.float32),
+        jnp.asarray(windowed, jnp.float32),
         jnp.asarray((vectors / np.sqrt(variances)).T, jnp.float32),
     )
 

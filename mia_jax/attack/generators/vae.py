@@ -27,6 +27,7 @@ _FIRST = 4  # Side of the decoder's first features.
 _LARGEST = 64  # Of its last ones; larger images are enlarged from there.
 _AUGMENTATION = ViewRange(rotation=5, scale=0.05, shift=0.03, flip=0.5, brightness=0.05)
 _TOGETHER = 50  # Steps of training that are one call.
+_SHOWN = 512  # Faces that are encoded in one call, when all are.
 
 
 class VAE(NamedTuple):
@@ -190,8 +191,13 @@ def fit(
             params, state, average, faces, keys[few], rates[few], latents, batch_size
         )
     encoder, decoder = params
-    both = jnp.concatenate([faces, faces[:, :, ::-1]])
-    means, log_variances = _codes(encoder, average, both, latents)
+    parts = [faces[first : first + _SHOWN] for first in range(0, len(faces), _SHOWN)]
+    codes = [
+        _codes(encoder, average, each, latents)
+        for part in parts
+        for each in (part, part[:, :, ::-1])
+    ]
+    means, log_variances = (jnp.concatenate(each) for each in zip(*codes, strict=True))
     # The latents of all faces together: where their means are, and how sharply each is known.
     covariance = jnp.cov(means.T, ddof=0).reshape(latents, latents)
     covariance += jnp.diag(jnp.exp(log_variances).mean(0))
