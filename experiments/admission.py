@@ -14,7 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import console, experiment, imported, model_flags, options
+from experiments import (
+    asked_target,
+    attack,
+    console,
+    experiment,
+    identities,
+    imported,
+    model_flags,
+    options,
+    scenario_flags,
+)
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
 from mia_jax.evidence import statistics
 from mia_jax.faces import Faces, protocol
@@ -27,10 +37,11 @@ from mia_jax.recognizer import (
     templates,
 )
 from mia_jax.recognizer.acquaintance import Acquaintance
-from mia_jax.recognizer.importers import Imported
+from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime import checkpoints, records, storage, workload
 from mia_jax.runtime.errors import MissingError, UserError, list_some
+from mia_jax.runtime.ledger import Line
 from mia_jax.runtime.workdir import WorkDirectory
 
 GALLERY = flags.DEFINE_string(
@@ -110,6 +121,8 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
                 "person whom the model knows, --auxiliary_dir public faces of others"
             )
     found, facts = model_flags.from_flags()
+    if found.answer is None:
+        asked_target.check_unused()
     if (workdir.recognizer(TARGET) / "recognizer.json").exists():
         _check_same(workdir, facts)
         return
@@ -123,6 +136,10 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     division = dataclasses.replace(options.of_division(), evaluators=())
     if check is not None:
         check(loaded, _expected(loaded, division))
+    line = None
+    if found.answer is not None:
+        line = _line(workdir, facts, found.answer, _expected(loaded, division))
+        found = functions.asking(line.ask)
     show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
@@ -130,6 +147,8 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
     others = {name: functools.partial(seen.scores, how) for name, how in ways.items()}
     said = others.pop("")
+    if line is not None:
+        others = dict([*others.items()][: asked_target.affordable(line, len(loaded.images))])
     named, warnings = acquaintance.check(said, seen.people, seen.known, others)
     scores = said(np.arange(len(seen.people)))
     for warning in warnings:
@@ -167,6 +186,16 @@ def _expected(loaded: Faces, division: options.DivisionOptions) -> Protocol:
     photographs = experiment.photographs_by_person(loaded)
     shares = (division.seed, division.held_out, division.validation)
     return protocol.of_registered(photographs, named, *shares)
+
+
+def _line(
+    workdir: WorkDirectory, facts: ModelFacts, answer: Callable[..., Any], roles: Protocol
+) -> Line:
+    """Says how often a model that may only be asked will be, and opens the way to it."""
+    wanted = scenario_flags.from_flags()
+    asked_target.check_asks(wanted)
+    asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
+    return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
 
 
 def _check_same(workdir: WorkDirectory, facts: ModelFacts) -> None:
@@ -218,6 +247,10 @@ def _look(
     ready = imported.prepared(found, facts)
     model = jax.jit(ready.raw)
     seen: dict[tuple[Preprocessing, int], np.ndarray] = {}
+
+    answer = found.answer
+    if answer is not None:
+        return lambda how, positions: answer(imported.pictures(how, loaded.images[positions]))
 
     def show(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
         new = [place for place in positions.tolist() if (how, place) not in seen]

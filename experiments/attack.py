@@ -12,12 +12,14 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
 from experiments import (
+    asked_target,
     clones,
     console,
     experiment,
@@ -181,13 +183,11 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
     loss, standardized = None, False
     if not scenarios.SCENARIOS[wanted.scenario].asks:
         if attacked.predict is not None:
-            able = [name for name, each in scenarios.SCENARIOS.items() if each.asks]
-            raise UserError(
-                f"the target may only be asked, and --scenario={wanted.scenario} needs its "
-                f"weights: give one of {', '.join(able)}"
-            )
+            asked_target.check_asks(wanted)
         arguments = wanted.recipe.arguments(len(auxiliary))
         loss, standardized = arguments["loss"], arguments.get("standardized", False)
+    elif attacked.predict is None:
+        model = equinox.filter_jit(model)
     seen = check_model(
         *(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss),
         standardized=standardized,
@@ -209,19 +209,28 @@ def attack(workdir: WorkDirectory, wanted: Method) -> None:
         recipe or of other weights are in the way.
     """
     experiment.need_protocol(workdir)
-    attacked = experiment.load_recognizer(workdir, TARGET)
+    target = experiment.load_recognizer(workdir, TARGET)
+    attacked = asked_target.through(workdir, target, asked_target.ATTACK)
     loaded, roles = experiment.open_experiment(workdir)
-    fit = fitting(loaded, roles, wanted)
-    make_clones(workdir, roles, attacked, identities.chosen(roles), wanted, fit)
+    names = identities.chosen(roles)
+    if attacked.remote is not None:
+        budget = asked_target.budget_of_attack(workdir, wanted, names)
+        asked_target.allow(workdir, {asked_target.ATTACK: budget}, said=True)
+    looked = asked_target.through(workdir, target, asked_target.ADMISSION)
+    fit = fitting(loaded, roles, wanted, looked)
+    make_clones(workdir, roles, attacked, names, wanted, fit)
 
 
-def fitting(loaded: Faces, roles: Protocol, wanted: Method) -> Callable[[Trained, int], Prepared]:
+def fitting(
+    loaded: Faces, roles: Protocol, wanted: Method, looked: Trained | None = None
+) -> Callable[[Trained, int], Prepared]:
     """Returns what fits the attack to unrelated faces: when it is needed first, and once.
 
     Args:
       loaded: All faces.
       roles: Who is who.
       wanted: How to attack.
+      looked: The target as it is looked at before, if that has a budget of its own.
 
     Returns:
       From a target and a class of it, which are looked at before, to the attack on it; its spaces
@@ -233,7 +242,7 @@ def fitting(loaded: Faces, roles: Protocol, wanted: Method) -> Callable[[Trained
         if fitted:  # The game's: a recipe's spaces fit all targets of an architecture.
             return fitted[0]._replace(params=attacked.params)
         auxiliary = experiment.auxiliary_faces(loaded, roles, AUXILIARY_LIMIT.value)
-        check(wanted, attacked, auxiliary, target)
+        check(wanted, looked or attacked, auxiliary, target)
         described = wanted.recipe.described(len(auxiliary)) | wanted.described()
         logging.info(
             "With %d unrelated faces, --recipe=%s is %s",
@@ -265,7 +274,9 @@ def world_of(loaded: Faces, roles: Protocol, attacked: Trained, auxiliary: np.nd
         return np.stack([experiment.photographs_of(loaded, n, roles.test)[0] for n in classes])
 
     key = jax.random.key(roles.seed)
-    return World(attacked, auxiliary, len(classes), photographs, key, scenario_flags.manners())
+    return World(
+        attacked, auxiliary, len(classes), photographs, key, asked_target.manners(attacked)
+    )
 
 
 def facts_of(wanted: Method, plan: experiment.Plan) -> AttackFacts:

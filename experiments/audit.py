@@ -14,6 +14,7 @@ from absl import flags, logging
 
 from experiments import (
     admission,
+    asked_target,
     attack,
     beside,
     checks,
@@ -21,6 +22,7 @@ from experiments import (
     evaluate,
     exhibits,
     experiment,
+    identities,
     imported,
     model_flags,
     panel,
@@ -75,7 +77,7 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
     if facts.threshold is None or facts.returns != imported.FEATURES:
         return
     target = experiment.load_recognizer(workdir, TARGET)
-    logits = functools.partial(jax.jit(target.logits), target.params)
+    logits = asked_target.through(workdir, target, asked_target.EVALUATION).look()
 
     def similarities(images: np.ndarray) -> np.ndarray:
         return workload.in_batches(logits, images) / facts.scale
@@ -119,6 +121,9 @@ def main() -> None:
     workdir = experiment.work_directory()
     admission.admit(workdir, checks.whole_run)
     loaded, roles = experiment.open_experiment(workdir, checks.whole_run)
+    if experiment.load_recognizer(workdir, TARGET).remote is not None:
+        names = identities.chosen(roles)
+        asked_target.plan(workdir, wanted, roles, names, attack.RESTARTS.value)
     judges = panel.from_flags(loaded, roles)
     attack.attack(workdir, wanted)
     if jax.process_index():

@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import (
+    asked_target,
     attack,
     console,
     experiment,
@@ -137,7 +138,9 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
       UserError: If a judge does not work, or nobody is known to the first.
     """
     chosen = identities.chosen(roles)  # Refused before a judge looks at anything.
-    attacked = experiment.load_recognizer(workdir, TARGET)
+    attacked = asked_target.through(
+        workdir, experiment.load_recognizer(workdir, TARGET), asked_target.ATTACK
+    )
     asked = panel.from_flags(loaded, roles)
     judges = panel.make_judges(workdir, loaded, roles, attacked.params, asked)
     names = tuple(name for name in chosen if name in judges[0].people)
@@ -186,6 +189,8 @@ def try_method(stage: Stage, name: str, wanted: Method) -> pathlib.Path:
     if path.with_suffix(".json").exists():
         return path
     started = time.perf_counter()
+    if stage.world.attacked.remote is not None:
+        asked_target.extend(stage.workdir, wanted.asks(len(stage.names)))
     prepared = scenarios.prepare(stage.world, wanted)
     made = attack_all(stage, name, prepared)
     seconds = time.perf_counter() - started

@@ -6,10 +6,10 @@ For example: python -m experiments.evaluate --workdir=runs/orl
 import functools
 from collections.abc import Callable, Sequence
 
-import jax
 from absl import flags, logging
 
 from experiments import (
+    asked_target,
     beside,
     checks,
     clones,
@@ -24,6 +24,7 @@ from experiments import (
     release_check,
 )
 from experiments.trained import Trained
+from mia_jax.attack import selection
 from mia_jax.evidence import agreement, evaluation, examination, verdict
 from mia_jax.evidence.judges import Judge
 from mia_jax.evidence.results import Evaluation
@@ -34,7 +35,7 @@ from mia_jax.report.sentences import DIVERGED
 from mia_jax.runtime import checkpoints, records, storage, workload
 from mia_jax.runtime.workdir import WorkDirectory
 
-for _module in (experiment, panel, release_check, beside):
+for _module in (experiment, panel, release_check, beside, asked_target):
     flags.adopt_module_key_flags(_module)
 
 
@@ -50,17 +51,19 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         recipes.
     """
     target = experiment.load_recognizer(workdir, TARGET)
+    target = asked_target.through(workdir, target, asked_target.EVALUATION)
     loaded, roles = experiment.open_experiment(workdir)
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
     auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
     release_check.check_power(len({*loaded.names} - {*auxiliary}), len(names), attack.restarts)
+    views = asked_target.views_of(workdir, target, roles, names, attack.restarts)
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
-        seen = show(workdir, loaded, roles, names, target, judges)
+        seen = show(workdir, loaded, roles, names, target, judges, views)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
-        look = None if target.predict else functools.partial(jax.jit(target.logits), target.params)
+        look = None if target.predict else target.look()
         likely.say(workdir, loaded, roles, names, look, judges, impostors)
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
@@ -112,6 +115,7 @@ def show(
     names: Sequence[str],
     target: Trained,
     judges: Sequence[Judge],
+    views: int = selection.VIEW_COUNT,
 ) -> dict[str, dict[str, examination.Examined]]:
     """Shows everybody's clones, and what to compare them with, to all judges.
 
@@ -122,20 +126,20 @@ def show(
       names: The attacked people.
       target: The attacked recognizer.
       judges: Who is asked.
+      views: Of each clone, by which an attacker picks one, where the target may only be asked.
 
     Returns:
       For each judge's name and attacked person whom the judge knows, what was seen.
     """
     seen: dict[str, dict[str, examination.Examined]] = {judge.name: {} for judge in judges}
-    logits = functools.partial(jax.jit(target.logits), target.params)
-    look = functools.partial(workload.in_batches, logits)
+    look = functools.partial(workload.in_batches, target.look())
     galleries = {judge.name: panel.gallery_of(judge, loaded, roles) for judge in judges}
     mean_face = exhibits.mean_face(loaded, roles)
     with console.progress(len(names), 0, "evaluate", "person") as bar:
         for name in names:
             shown = exhibits.gather(workdir, loaded, roles, names, name, mean_face)
             place = roles.classes[TARGET].index(name)
-            robust = exhibits.robust_scores(target, shown.clones, place, roles.seed)
+            robust = exhibits.robust_scores(target, shown.clones, place, roles.seed, views)
             asked = [judge for judge in judges if name in judge.people]
             examined = examination.examine(name, shown, look, place, asked, robust, galleries)
             for judge, what in examined.items():
@@ -156,6 +160,7 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
     for name, data in pictures.items():
         storage.write_bytes(workdir.figures / f"{name}.png", data)
     records.write(workdir.evaluation, result)
+    asked_target.write(workdir)
     page.write(workdir, result, pictures)
     if result.diverged:
         logging.warning("%s", DIVERGED)

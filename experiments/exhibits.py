@@ -137,7 +137,13 @@ def of_others(workdir: WorkDirectory, name: str, names: Sequence[str], restarts:
     return np.concatenate([*taken, clones[name][:0]])
 
 
-def robust_scores(attacked: Trained, images: np.ndarray, place: int, seed: int) -> np.ndarray:
+def robust_scores(
+    attacked: Trained,
+    images: np.ndarray,
+    place: int,
+    seed: int,
+    views: int = selection.VIEW_COUNT,
+) -> np.ndarray:
     """Asks the target about views of clones: by this an attacker without a judge picks one.
 
     Args:
@@ -145,10 +151,13 @@ def robust_scores(attacked: Trained, images: np.ndarray, place: int, seed: int) 
       images: `[n, height, width, channels]` in [0, 1].
       place: The class at which they were aimed.
       seed: The experiment's; all clones are seen in the same views.
+      views: How many, where the target may only be asked.
 
     Returns:
       `[n]` in [0, 1].
     """
     key = key_for(jax.random.key(seed), "the attacker's pick")
+    if attacked.predict is not None:
+        return selection.asked_scores(attacked.predict, images, place, key, views)
     logits = attacked.logits
     return selection.robust_scores(logits, attacked.params, images, place, key)

@@ -23,7 +23,7 @@ import numpy as np
 from absl import flags
 
 from experiments import options
-from experiments.trained import Trained
+from experiments.trained import Remote, Trained
 from mia_jax.attack import from_confidences
 from mia_jax.recognizer import importers, preprocessing, templates
 from mia_jax.recognizer.architectures import ApplyFn
@@ -48,6 +48,8 @@ TRUST = flags.DEFINE_bool(
     "Let code within the file of --model run, such as custom operators of a .pt2 or functions of a "
     ".keras: only for a file that was made by somebody whose programs would be run as well.",
 )
+_BLOCK = 16  # Images that are prepared at a time.
+_prepare = jax.jit(preprocessing.prepare, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,17 +299,55 @@ def load(root: str) -> Trained:
         enrolled = storage.read_arrays(workdir.templates)["vectors"]
     ready = prepared(imported, facts)
     logits, params = recognizer(ready.apply_fn, ready.params, facts, enrolled)
-    answer = imported.answer
-    if answer is None:
+    if imported.answer is None:
         return Trained(params, logits, None)
+    return _asked(imported.answer, params, facts, enrolled)
 
-    def show(params: Any, pictures: jax.Array) -> jax.Array:
-        del params
-        return jnp.asarray(answer(np.asarray(preprocessing.prepare(how, pictures))))
 
-    asked, _ = recognizer(show, ready.params, facts, enrolled)
+def _asked(
+    answer: Callable[[np.ndarray], Any], params: Any, facts: ModelFacts, enrolled: np.ndarray | None
+) -> Trained:
+    """Makes a target of what answers; it is not asked itself, but through another way."""
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        return np.asarray(jax.nn.softmax(asked(params, jnp.asarray(images))))
+    def through(ask: Callable[[np.ndarray], np.ndarray]) -> Trained:
+        how = facts.preprocessing
 
-    return Trained(params, logits, None, predict)
+        def show(images: np.ndarray) -> np.ndarray:
+            return ask(pictures(how, images))
+
+        apply_fn = functions.asking(show).apply_fn
+        logits, _ = recognizer(apply_fn, (), facts, enrolled)
+
+        def predict(images: np.ndarray) -> np.ndarray:
+            return np.asarray(jax.nn.softmax(logits(params, jnp.asarray(images))))
+
+        return Trained(params, logits, None, predict, remote)
+
+    def nobody(pictures: np.ndarray) -> np.ndarray:
+        raise AssertionError(
+            "a target that may only be asked is asked through experiments.asked_target"
+        )
+
+    remote = Remote(facts.model, answer, through)
+    return through(nobody)
+
+
+def pictures(how: Preprocessing, images: np.ndarray) -> np.ndarray:
+    """Prepares images for a model that is asked.
+
+    They are prepared in blocks of one size, so that an image is the same picture whatever stands
+    beside it: what a model answered about it is remembered by its picture.
+
+    Args:
+      how: What the model wants its pictures to be.
+      images: `[n, height, width, channels]` in [0, 1], one or more.
+
+    Returns:
+      The pictures, `[n, ...]` float32.
+    """
+    made = []
+    for first in range(0, len(images), _BLOCK):
+        few = np.asarray(images[first : first + _BLOCK], np.float32)
+        whole = np.concatenate([few, np.repeat(few[-1:], _BLOCK - len(few), axis=0)])
+        made.append(np.asarray(_prepare(how, whole))[: len(few)])
+    return np.concatenate(made)

@@ -10,6 +10,7 @@ from mia_jax.evidence.study import Study
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import MissingError
+from mia_jax.runtime.ledger import Asked
 from mia_jax.runtime.workdir import WorkDirectory
 
 
@@ -26,8 +27,10 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, byt
     study = records.read(path, Study) if path.exists() else None
     path = workdir.unlocking
     unlocked = records.read(path, Unlocking) if path.exists() else None
+    path = workdir.asked
+    asked = records.read(path, Asked) if path.exists() else None
     seconds = experiment.seconds(workdir)
-    page = report.render(result, seconds, pictures, games, study, unlocked).encode()
+    page = report.render(result, seconds, pictures, games, study, unlocked, asked).encode()
     if not workdir.report.exists() or workdir.report.read_bytes() != page:
         storage.write_bytes(workdir.report, page)
 

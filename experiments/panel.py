@@ -154,7 +154,7 @@ def make_judges(
         for embedder in wanted.embedders
     ]
     for name in wanted.evaluators:
-        params, _, architecture, _ = experiment.load_recognizer(workdir, name)
+        params, _, architecture, *_ = experiment.load_recognizer(workdir, name)
         assert architecture is not None  # Evaluators are trained here.
         judges.check_independent(name, params, target_params)
         known_to, shares = roles.classes[name], shares_of(workdir, roles, name, attacked)

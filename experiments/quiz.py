@@ -39,7 +39,10 @@ _PORT = flags.DEFINE_integer(
     "port", 8000, "Port to listen at; 0 for any that is free.", lower_bound=0, upper_bound=65535
 )
 _URL = flags.DEFINE_string(
-    "url", None, "What links start with, where a proxy stands before the server: https://..."
+    "url",
+    None,
+    "What links start with, where a proxy stands before the server: https://..., and the path "
+    "below which it puts the server, if it does.",
 )
 _STATIC = flags.DEFINE_bool("static", False, "Export the quiz as files, one for each observer.")
 _ANSWERS = flags.DEFINE_string("answers", None, "Score this file of export, and nothing else.")

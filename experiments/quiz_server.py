@@ -83,19 +83,24 @@ def impatient(most: int | None, patience: float = _PATIENCE) -> type[H11Protocol
     return Impatient
 
 
-def application(workdir: WorkDirectory, opened: Opened, hosts: Sequence[str]) -> Starlette:
+def application(
+    workdir: WorkDirectory, opened: Opened, hosts: Sequence[str], root: str = ""
+) -> Starlette:
     """Makes the application of a study.
 
     Args:
       workdir: The work directory, in which an observer's answers may be in several files.
       opened: The study.
       hosts: Names by which the server may be called.
+      root: The path below which a proxy puts it; see `server.make_app`.
 
     Returns:
       An ASGI application.
     """
     forget = functools.partial(quiz_files.forget, workdir, opened)
-    return server.make_app(opened.plan, opened.images, opened.answers, opened.words, hosts, forget)
+    return server.make_app(
+        *(opened.plan, opened.images, opened.answers, opened.words, hosts, forget), root
+    )
 
 
 def listen(host: str, port: int, url: str | None) -> socket.socket:
@@ -146,8 +151,9 @@ def serve(
     text = "".join(["observer,link\n", *lines])
     storage.write_bytes(workdir.quiz / "links.csv", text.encode())
     storage.write_bytes(workdir.quiz / "admin_token", f"{opened.words.admin()}\n".encode())
-    hosts = {host, "localhost", urllib.parse.urlsplit(url).hostname or host}
-    app = application(workdir, opened, sorted(hosts))
+    split = urllib.parse.urlsplit(url)
+    hosts = sorted({host, "localhost", split.hostname or host})
+    app = application(workdir, opened, hosts, split.path)
     logging.info("Serving at %s; the links are in %s", url, workdir.quiz / "links.csv")
     config = uvicorn.Config(
         app,

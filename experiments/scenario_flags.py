@@ -2,11 +2,11 @@
 
 from absl import flags
 
-from experiments import recipe, scenarios, strategies
+from experiments import asked_target, recipe, scenarios, strategies
 from experiments.scenarios import GRAY_BOX, SCENARIOS, Method, method
-from mia_jax.attack.oracle import Budget
 from mia_jax.runtime.errors import UserError
 
+flags.adopt_module_key_flags(asked_target)
 _SCENARIO = flags.DEFINE_enum(
     "scenario",
     GRAY_BOX,
@@ -62,28 +62,6 @@ _OPTIONS: tuple[flags.FlagHolder, ...] = (
         0.0,
     ),
 )
-_USUAL = Budget(queries=0)
-_BATCH = flags.DEFINE_integer(
-    "query_batch", _USUAL.batch, "Images in a call of a model that may only be asked, at most.", 1
-)
-_RATE = flags.DEFINE_float("query_rate", None, "Images a second that it is shown, at most.", 0.001)
-_TIMEOUT = flags.DEFINE_float("query_timeout", None, "Seconds that a call may take.", 0.001)
-_RETRIES = flags.DEFINE_integer(
-    "query_retries",
-    _USUAL.retries,
-    "How often a call without a usable answer is repeated; it counts again.",
-    0,
-)
-
-
-def manners() -> Budget:
-    """Returns how a model may be asked, of no query yet."""
-    return _USUAL._replace(
-        batch=_BATCH.value,
-        rate=_RATE.value,
-        retries=_RETRIES.value,
-        timeout=_TIMEOUT.value,
-    )
 
 
 def from_flags(trained_here: bool = True) -> Method:
@@ -109,7 +87,7 @@ def from_flags(trained_here: bool = True) -> Method:
         raise UserError("--filter_every has no effect without --filter")
     if name == GRAY_BOX and "queries" in given and "seeding" not in given:
         raise UserError("--queries has no effect on weights without --seeding")
-    for flag in (_BATCH, _RATE, _TIMEOUT, _RETRIES):
+    for flag in asked_target.MANNERS:
         if flag.value != flag.default and not (scenario.asks or "seeding" in given):
             raise UserError(f"--{flag.name} has no effect on weights, which are not asked")
     if name == "labels":

@@ -73,6 +73,10 @@ class Method:
     feature_weight: float = 0.0
     seeding: str | None = None
 
+    def asks(self, people: int) -> int:
+        """Returns how many images a model that may only be asked is shown at most."""
+        return self.queries * (1 if SCENARIOS[self.scenario].copies else people)
+
     def described(self) -> dict[str, str | float | None]:
         """Returns what is not the recipe's, as plain values; nothing for the paper's scenario."""
         scenario = SCENARIOS[self.scenario]
@@ -178,7 +182,7 @@ class Scenario(NamedTuple):
 
 def gray_box(world: World, method: Method) -> Prepared:
     """Descends on the target's weights: the paper's scenario."""
-    params, logits, architecture, _ = world.attacked
+    params, logits, architecture = world.attacked[:3]
     how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
     if method.feature_weight:
         assert architecture is not None  # By `check`.

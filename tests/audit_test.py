@@ -155,51 +155,6 @@ def test_a_model_that_rounds_its_outputs_is_attacked_by_asking(root, tmp_path):
     assert storage.map_array(workdir.clones_of("p1"), "clones").shape == (2, 16, 16, 3)
 
 
-class Service:
-    """A model somewhere else, which counts what it is shown, and may fail at last."""
-
-    def __init__(self):
-        self.shown, self.most = 0, None
-
-    def predict(self, pictures):
-        self.shown += len(pictures)
-        if self.most is not None and self.shown > self.most:
-            raise ConnectionError("503")
-        assert isinstance(pictures, np.ndarray)
-        return gallery.asked(pictures)
-
-
-def test_a_function_that_answers_is_audited_by_asking(root, tmp_path, monkeypatch):
-    """Without weights and JAX; when it fails, what was found so far is there, and goes on later."""
-    service = Service()
-    monkeypatch.setattr(imported, "imported_function", lambda flag, path: service.predict)
-    imported.load.cache_clear()
-    asking = {"scenario": "confidences", "queries": 100, "leading": 3, "restarts": 2, "waves": 0}
-    values = given(root, "service:predict", tmp_path / "run") | {"size": ["16"], **asking}
-    del values["iterations"]
-    workdir = WorkDirectory(values["workdir"])
-
-    def attacked(**more):
-        with flagsaver.flagsaver(**values | more):
-            admission.admit(workdir)
-            attack.attack(workdir, scenario_flags.from_flags())
-
-    with pytest.raises(UserError, match="may only be asked, and --scenario=gray_box needs its"):
-        attacked(scenario="gray_box", queries=None, leading=None)
-    service.most = service.shown + 8 + 130  # Eight are looked at first.
-    with pytest.raises(UserError, match="ConnectionError: 503; what was found of p1") as raised:
-        attacked()
-    (path,) = (workdir.clones / "stopped").glob("*.npz")
-    assert str(path) in str(raised.value)
-    assert storage.map_array(path, "clones").shape == (2, 16, 16, 3)
-    assert workdir.clones_of("p0").exists() and not workdir.clones_of("p1").exists()
-    service.most, before = None, service.shown
-    attacked()
-    assert workdir.clones_of("p1").exists() and not path.exists()
-    # Two gray ones and eight faces are looked at first; then starts, rounds of six each, and ends.
-    assert service.shown - before == 2 + 8 + 2 + 8 * 2 * 6 + 2
-
-
 def test_classes_of_which_there_are_no_photographs_are_not_attacked(root, tmp_path):
     path = gallery.save(gallery.classifier(), tmp_path / "model.onnx")
     labels = tmp_path / "labels.txt"

@@ -96,7 +96,9 @@ def test_it_is_said_and_written(tmp_path, caplog, rank1, words):
         records.write(here.evaluation, evaluation(rank1))
         said.check(*asked)
         for wrong in ((["nobody"], *asked[1:]), (asked[0], ["dlib"], 14), (*asked[:2], 15)):
-            with pytest.raises(UserError, match=r"--beside=.*there: no independent judge saw the same"):
+            with pytest.raises(
+                UserError, match=r"--beside=.*there: no independent judge saw the same"
+            ):
                 said.check(*wrong)
         with caplog.at_level("INFO"):
             said.say(here)

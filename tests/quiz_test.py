@@ -305,6 +305,24 @@ def test_a_server_that_nobody_could_reach_is_refused(host, words):
         quiz_server.listen(host, 0, None)
 
 
+@pytest.mark.parametrize(
+    ("url", "root"), [("https://a.example/quiz/", "/quiz"), ("https://a.example/", ""), (None, "")]
+)
+def test_the_path_of_the_url_is_that_of_every_page(workdir, monkeypatch, url, root):
+    """`tests/server_test.py` goes through a proxy; here, what the flag says reaches the server."""
+    seen, make = {}, quiz_server.server.make_app
+    monkeypatch.setattr(
+        quiz_server.server,
+        "make_app",
+        lambda *given, **more: seen.update(more) or make(*given, **more),
+    )
+    monkeypatch.setattr(quiz_server.uvicorn.Server, "run", lambda *_, **__: None)
+    quiz_server.serve(workdir, opened(workdir), "127.0.0.1", 0, url)
+    assert seen == {"root": root}
+    for link in links_of(workdir).values():
+        assert link.startswith(url.rstrip("/") + "/o/" if url else "http://127.0.0.1:")
+
+
 def test_a_file_of_answers_is_scored_alone(tmp_path):
     records.write(tmp_path / "answers.json", observers_test.by_hand())
     flags = (f"--workdir={tmp_path}", f"--answers={tmp_path / 'answers.json'}")

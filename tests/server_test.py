@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 
+import proxy
 import pytest
 import simulated
 
@@ -209,6 +212,42 @@ def test_one_link_may_not_ask_for_more_than_anybody_needs(tmp_path):
         statuses = [one.get("/o/wrong")[0] for _ in range(950)]
         assert statuses[0] == 404 and statuses[-1] == 429
         assert one.get()[0] == 200  # Who has a link is not in the way of who has none.
+
+
+def browse(base, link, fields=None):
+    """Follows a link of a page, or sends its form, as a browser does; returns address and text."""
+    data = None if fields is None else urllib.parse.urlencode(fields).encode()
+    with urllib.request.urlopen(urllib.parse.urljoin(base, link), data, timeout=60) as reply:
+        return reply.url, reply.read().decode("latin-1")
+
+
+@pytest.mark.parametrize("strip", [True, False])
+def test_behind_a_path_every_link_of_every_page_leads_somewhere(tmp_path, strip):
+    """The proxy takes the path off a request, or leaves it there."""
+    file = tmp_path / "answers.sqlite"
+    with (
+        simulated.serving(PLAN, IMAGES, file, root="/quiz") as (address, words, answers),
+        proxy.below("/quiz", address, strip) as outside,
+    ):
+        start = f"http://{outside}/quiz/o/{words.observer(1)}"
+        where, page = browse(start, "")
+        for step in design.steps(PLAN, 1)[:3]:
+            assert where == start
+            for link in re.findall(r'(?:href|src)="([^"]+)"', page):
+                browse(where, link)  # A page that is not there raises.
+            (action,) = re.findall(r'action="([^"]+)"', page)
+            fields = {**simulated.Form(page).hidden, "answer": step.choices[0]}
+            where, page = browse(where, action, fields)
+        assert len(answers.answers()[1]) == 3
+        (deletion,) = re.findall(r'href="([^"]+delete)"', page)
+        where, page = browse(where, deletion)
+        (back,) = re.findall(r'href="([^"]+)">Go on', page)
+        assert browse(where, back)[0] == start
+        (action,) = re.findall(r'action="([^"]+)"', page)
+        where, page = browse(where, action, simulated.Form(page).hidden)
+        assert "deleted for good" in page
+        for link in re.findall(r'href="([^"]+)"', page):
+            browse(where, link)
 
 
 def test_two_hundred_observers_at_once_nothing_lost_nothing_twice(tmp_path, capsys):

@@ -1,8 +1,6 @@
 """The search against a recognizer that is served over HTTP, and fails now and then."""
 
 import functools
-import pathlib
-import re
 import time
 
 import flask
@@ -11,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl.testing import absltest, parameterized
-from service import serve
+from service import client, serve
 
 from mia_jax.attack import losses, make_cases
 from mia_jax.attack.black_box import StoppedSearch, answered, search
@@ -23,16 +21,6 @@ from mia_jax.attack.strategies import differences
 
 SHAPE, PIXELS = (2, 2, 1), 4
 WEIGHTS = np.random.default_rng(0).normal(size=(PIXELS, 3))
-PAGE = pathlib.Path(__file__).parent.parent / "docs/black_box.md"
-
-
-def client():
-    """The function of the docs."""
-    code = next(code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-                if "def ask" in code)  # fmt: skip
-    names = {"np": np}
-    exec(compile(code, "docs", "exec"), names)
-    return names["ask"]
 
 
 class Service:

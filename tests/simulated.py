@@ -106,12 +106,12 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(made, images, path, observers=3):
+def serving(made, images, path, observers=3, root=""):
     """A server of a study on loopback, in a thread: its address, its words and its answers."""
     answers = store.Store(path, design.digest(made))
     answers.invite(observers)
     words = links.Links(b"s" * links.SECRET_BYTES)
-    app = server.make_app(made, images, answers, words, ["127.0.0.1"], answers.delete)
+    app = server.make_app(made, images, answers, words, ["127.0.0.1"], answers.delete, root)
     config = uvicorn.Config(
         app, port=0, access_log=False, log_config=None, lifespan="off", server_header=False
     )

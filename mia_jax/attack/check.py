@@ -56,7 +56,8 @@ def check_model(
       images: `[n, height, width, channels]` in [0, 1], two or more that differ, such as seeds.
       target: The targeted class.
       loss: The loss that the attack will descend, with its margin if it has one; None for an attack
-        that only asks the model, which needs no gradient.
+        that only asks the model, which needs no gradient: it is called as it is then, and may be
+        any Python function.
       loss_takes: "logits" (as every loss of this package) or "probabilities".
       standardized: Whether the loss will be given standardized logits, as most recipes do.
 
@@ -68,7 +69,7 @@ def check_model(
         for all images, or blind to the image; or if there is no such class.
     """
     count = images.shape[0]
-    apply = equinox.filter_jit(apply_fn)
+    apply = apply_fn if loss is None else equinox.filter_jit(apply_fn)
     outputs = np.asarray(apply(params, images))
     if outputs.ndim != 2 or outputs.shape[0] != count or outputs.shape[1] < 2:
         raise UserError(

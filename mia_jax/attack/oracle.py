@@ -1,50 +1,24 @@
-"""A model that may only be asked: calls are counted, capped, batched, paced, timed and repeated.
+"""A model that may only be asked for confidences: calls are counted, capped and looked at.
 
-Nothing here knows what a model is made of: any Python callable, a remote one too, from images to
-confidences. What it answers is looked at before anybody believes it.
+How it is called is `runtime.asking`'s. What it answers is looked at before anybody believes it.
 """
 
 import dataclasses
-import queue
-import threading
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mia_jax.runtime.errors import UserError, shorten
+from mia_jax.runtime.asking import Budget, Caller, Unanswered
+from mia_jax.runtime.errors import UserError
 
 # Images [n, height, width, channels] float32 in [0, 1] -> confidences [n, classes].
 Predict = Callable[[np.ndarray], np.ndarray]
 
+__all__ = ["ROUNDING", "Budget", "Oracle", "Predict", "Unanswered", "from_labels"]
+
 # Rows of confidences that a service rounds do not sum to 1 exactly.
 ROUNDING = 0.05
-
-
-class Budget(NamedTuple):
-    """How much a model may be asked, and how.
-
-    Attributes:
-      queries: How many images may be shown to it in all; one that is shown again counts again.
-      batch: How many images a call shows at most.
-      rate: How many images a second; None for as fast as it answers.
-      retries: How often a call without a usable answer is repeated.
-      wait: Seconds before the first repetition; twice as many before each further one.
-      timeout: Seconds that a call may take; None waits forever. A call that takes longer is left
-        alone, since Python cannot end it.
-    """
-
-    queries: int
-    batch: int = 64
-    rate: float | None = None
-    retries: int = 0
-    wait: float = 1.0
-    timeout: float | None = None
-
-
-class Unanswered(UserError):
-    """A model that gave no usable answer, or may not be asked any more: one sentence."""
 
 
 @dataclasses.dataclass
@@ -64,16 +38,39 @@ class Oracle:
     budget: Budget
     queries: int = 0
     classes: int | None = None
-    _ready: float = dataclasses.field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         """Check the budget."""
-        _check_budget(self.budget)
+        if not self.budget.queries >= 1:
+            raise UserError(f"queries={self.budget.queries} must be at least 1")
+        self._caller = Caller(self.predict, self.budget, self._checked)
 
     @property
     def left(self) -> int:
         """Returns how many images may still be shown."""
         return self.budget.queries - self.queries
+
+    @property
+    def spent(self) -> int:
+        """Returns how many images were shown."""
+        return self.queries
+
+    def refusal(self, images: int) -> str:
+        """Says that so many images may not be shown."""
+        return (
+            f"the budget of {self.budget.queries} queries leaves {self.left}, but "
+            f"{images} images are to be shown"
+        )
+
+    def take(self, images: int) -> None:
+        """Counts images that are about to be shown."""
+        self.queries += images
+
+    def settle(self, images: np.ndarray, answers: np.ndarray | None) -> None:
+        """Learns how many classes there are."""
+        del images
+        if answers is not None:
+            self.classes = answers.shape[1]
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         """Shows images to the model, a batch at a time.
@@ -88,50 +85,11 @@ class Oracle:
           Unanswered: If the model raises, takes too long, or answers anything but `[n, classes]`
             probabilities, each time that it was asked; or if the budget does not suffice.
         """
-        size = self.budget.batch
-        parts = [self._ask(images[first : first + size]) for first in range(0, len(images), size)]
-        return np.concatenate(parts)
+        return self._caller.ask(images, self)
 
-    def _ask(self, images: np.ndarray) -> np.ndarray:
-        """Shows one batch, as often as it takes."""
-        images = np.ascontiguousarray(images, np.float32)
-        wait = self.budget.wait
-        failure: Exception | None = None
-        for attempt in range(self.budget.retries + 1):
-            if len(images) > self.left:
-                reason = f", and the last answer was no use: {_describe(failure)}"
-                raise Unanswered(
-                    f"the budget of {self.budget.queries} queries leaves {self.left}, but "
-                    f"{len(images)} images are to be shown{reason if failure else ''}"
-                ) from failure
-            if attempt:
-                time.sleep(wait)
-                wait *= 2
-            self._pace(len(images))
-            self.queries += len(images)
-            try:
-                answer = _call(self.predict, images, self.budget.timeout)
-                confidences = _checked(answer, len(images), self.classes)
-            except Exception as error:
-                failure = error
-            else:
-                self.classes = confidences.shape[1]
-                return confidences
-        assert failure is not None
-        times = f" {self.budget.retries + 1} times" if self.budget.retries else ""
-        raise Unanswered(
-            f"the model gave no usable answer{times} after {self.queries} queries: "
-            f"{_describe(failure)}"
-        ) from failure
-
-    def _pace(self, images: int) -> None:
-        """Waits until so many more images may be shown."""
-        if self.budget.rate is None:
-            return
-        now = time.monotonic()
-        if now < self._ready:
-            time.sleep(self._ready - now)
-        self._ready = max(now, self._ready) + images / self.budget.rate
+    def _checked(self, answer: Any, count: int) -> np.ndarray:
+        """Returns an answer as `[count, classes]` float32, or says what is wrong with it."""
+        return _checked(answer, count, self.classes)
 
 
 def from_labels(predict: Callable[[np.ndarray], np.ndarray], classes: int) -> Predict:
@@ -160,41 +118,6 @@ def from_labels(predict: Callable[[np.ndarray], np.ndarray], classes: int) -> Pr
     return confidences
 
 
-def _check_budget(budget: Budget) -> None:
-    """Refuses limits that mean nothing."""
-    least = {"queries": 1, "batch": 1, "retries": 0, "wait": 0}
-    for name, smallest in least.items():
-        if not getattr(budget, name) >= smallest:
-            raise UserError(f"{name}={getattr(budget, name)} must be at least {smallest}")
-    for name in ("rate", "timeout"):
-        value = getattr(budget, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{name}={value} must be above 0, or None")
-
-
-def _call(predict: Predict, images: np.ndarray, timeout: float | None) -> Any:
-    """Calls the model, for so many seconds at most."""
-    if timeout is None:
-        return predict(images)
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def answer() -> None:
-        try:
-            answers.put((predict(images), None))
-        except BaseException as error:
-            answers.put((None, error))
-
-    # Not a pool: Python would wait at its end for a call that never returns.
-    threading.Thread(target=answer, daemon=True).start()
-    try:
-        result, error = answers.get(timeout=timeout)
-    except queue.Empty:
-        raise UserError(f"it took longer than {timeout:g} seconds") from None
-    if error is not None:
-        raise error
-    return result
-
-
 def _checked(answer: Any, count: int, classes: int | None) -> np.ndarray:
     """Returns an answer as `[count, classes]` float32, or says what is wrong with it."""
     try:
@@ -220,11 +143,3 @@ def _checked(answer: Any, count: int, classes: int | None) -> np.ndarray:
             "its softmax, and divide what it rounds by its sum"
         )
     return confidences
-
-
-def _describe(error: Exception | None) -> str:
-    """Says in a line what went wrong."""
-    if isinstance(error, UserError):
-        return str(error)
-    text = " ".join(str(error).split())
-    return f"it raises {type(error).__name__}" + (f": {shorten(text)}" if text else "")

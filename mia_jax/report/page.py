@@ -25,9 +25,11 @@ from mia_jax.evidence.results import (
 from mia_jax.evidence.study import Study
 from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.evidence.verdict import stands_out
+from mia_jax.report import asked as counted
 from mia_jax.report import formats, game, sentences, verdicts
 from mia_jax.report import study as observed
 from mia_jax.report import unlocking as unlocked
+from mia_jax.runtime.ledger import Asked
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
 END = 3  # So many of many people at either end have portraits.
@@ -108,6 +110,7 @@ def render(
     games: Games | None = None,
     study: Study | None = None,
     unlocking: Unlocking | None = None,
+    asked: Asked | None = None,
 ) -> str:
     """Build the report.
 
@@ -119,6 +122,7 @@ def render(
         games: The leakage game; None if it was not played.
         study: What observers answered; None if nobody was asked.
         unlocking: Whom an embedder lets in; None of a classifier.
+        asked: How often a target was asked that may only be asked; None of another one.
 
     Returns:
         The HTML text of the page.
@@ -156,6 +160,7 @@ def render(
         dash=formats.DASH,
         games=games,
         unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
+        asked_sentence=counted.sentence(asked) if asked else "",
         game_sentences=game.sentences(games) if games else [],
         readings=game.READINGS_IN_WORDS,
         study=study,

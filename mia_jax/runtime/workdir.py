@@ -15,6 +15,8 @@ clones/parts/                      restarts of a person whose attack is not yet 
 clones/stopped/                    what was found until a model that is asked failed to answer
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
+asked.sqlite                       every answer of a target that may only be asked
+asked.json                         how often it was asked
 unlocking.json                     of an embedder from elsewhere: whom clones unlock
 likely.json                        which of the attacker's faces look like people under attack
 beside.json                        whether it gives away less than the model of another one
@@ -117,6 +119,16 @@ class WorkDirectory:
     def unlocking(self) -> pathlib.Path:
         """Whom clones unlock, at the threshold of an embedder from elsewhere."""
         return self.root / "unlocking.json"
+
+    @property
+    def answers(self) -> pathlib.Path:
+        """What a target that may only be asked answered, and how often it was asked."""
+        return self.root / "asked.sqlite"
+
+    @property
+    def asked(self) -> pathlib.Path:
+        """How often it was asked, for the report."""
+        return self.root / "asked.json"
 
     @property
     def beside(self) -> pathlib.Path:

@@ -49,7 +49,13 @@ def source(address: str) -> Markup:
 
 
 def step(
-    plan: Plan, steps: Sequence[Step], place: int, link: str, form: str, names: Sequence[str]
+    plan: Plan,
+    steps: Sequence[Step],
+    place: int,
+    link: str,
+    form: str,
+    names: Sequence[str],
+    root: str = "",
 ) -> str:
     """Shows one question, or the consent.
 
@@ -60,6 +66,7 @@ def step(
       link: What the observer's link ends in.
       form: Proof that the form is ours.
       names: Of the pictures, as many as the step has.
+      root: The path below which the server is reached, such as "/quiz"; empty for none.
 
     Returns:
       The page.
@@ -73,9 +80,10 @@ def step(
             place=place,
             number=number_of(steps, place),
             total=len(steps) - 1,
+            root=root,
             link=link,
             form=form,
-            sources=[source(f"/o/{link}/{name}.png") for name in names],
+            sources=[source(f"{root}/o/{link}/{name}.png") for name in names],
             minutes=minutes(plan),
             title="Whom does the picture show?",
         )
@@ -83,7 +91,13 @@ def step(
 
 
 def message(
-    plan: Plan, title: str, text: str = "", link: str = "", form: str = "", thanks: bool = False
+    plan: Plan,
+    title: str,
+    text: str = "",
+    link: str = "",
+    form: str = "",
+    thanks: bool = False,
+    root: str = "",
 ) -> str:
     """Says something, and leads back to the questions where there is a link.
 
@@ -94,6 +108,7 @@ def message(
       link: What the observer's link ends in; empty for somebody who has none.
       form: Proof for the form that deletes all answers; empty for no such form.
       thanks: Whether all questions are answered; title and text are then those of the thanks.
+      root: As of `step`.
 
     Returns:
       The page.
@@ -101,5 +116,5 @@ def message(
     return (
         environment()
         .get_template("message.html")
-        .render(plan=plan, title=title, text=text, link=link, form=form, thanks=thanks)
+        .render(plan=plan, title=title, text=text, link=link, form=form, thanks=thanks, root=root)
     )

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mia_jax.runtime import records
@@ -97,6 +97,7 @@ def make_app(
     words: Links,
     hosts: Sequence[str],
     forget: Callable[[int], None],
+    root: str = "",
 ) -> Starlette:
     """Makes the application.
 
@@ -107,6 +108,8 @@ def make_app(
       words: Links and names.
       hosts: Names by which the server may be called.
       forget: Deletes an observer's answers, by number, wherever they are.
+      root: The path below which a proxy puts it, such as "/quiz"; empty for none. The proxy may
+        take that path off a request before it passes it on, or leave it there.
 
     Returns:
       An ASGI application.
@@ -115,6 +118,10 @@ def make_app(
     numbers = {_digest(words.observer(number)): number for number in answers.observers()}
     allowance = _Allowance()
     known_steps: dict[int, tuple[Step, ...]] = {}
+
+    def root_of(request: Request) -> str:
+        """Returns the path below which the observer's browser sees the server."""
+        return str(request.scope.get("root_path", "")) or root
 
     def observer_of(request: Request) -> tuple[int, str, tuple[Step, ...]]:
         """Returns the observer whose link was called, the link, and the observer's steps."""
@@ -134,10 +141,11 @@ def make_app(
         number, link, steps = observer_of(request)
         place = answers.answered(number)
         if place == len(steps):
-            return HTMLResponse(pages.message(plan, "Thank you", thanks=True, link=link))
+            thanks = pages.message(plan, "Thank you", thanks=True, link=link, root=root_of(request))
+            return HTMLResponse(thanks)
         names = [words.picture(number, place, each) for each in range(len(steps[place].pictures))]
         form = words.form(number, str(place))
-        return HTMLResponse(pages.step(plan, steps, place, link, form, names))
+        return HTMLResponse(pages.step(plan, steps, place, link, form, names, root_of(request)))
 
     async def answer(request: Request) -> Response:
         number, link, steps = observer_of(request)
@@ -154,7 +162,7 @@ def make_app(
             )
         if outcome == store.EARLY:
             raise _foreign(link)
-        return RedirectResponse(f"/o/{link}", 303)
+        return RedirectResponse(f"{root_of(request)}/o/{link}", 303)
 
     async def picture(request: Request) -> Response:
         number, _, steps = observer_of(request)
@@ -172,7 +180,8 @@ def make_app(
         number, link, _ = observer_of(request)
         form = words.form(number, "delete")
         text = "All answers given by your link will be deleted, and the link will end."
-        return HTMLResponse(pages.message(plan, "Delete my answers?", text, link, form))
+        page = pages.message(plan, "Delete my answers?", text, link, form, root=root_of(request))
+        return HTMLResponse(page)
 
     async def delete(request: Request) -> Response:
         number, link, _ = observer_of(request)
@@ -180,7 +189,8 @@ def make_app(
         if not links.same(fields["form"], words.form(number, "delete")):
             raise _foreign(link)
         forget(number)
-        return HTMLResponse(pages.message(plan, "Deleted", "Your answers are deleted for good."))
+        text = "Your answers are deleted for good."
+        return HTMLResponse(pages.message(plan, "Deleted", text, root=root_of(request)))
 
     async def export(request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -201,21 +211,21 @@ def make_app(
         return Response(status_code=204)  # Browsers ask for one whatever the page says.
 
     async def refuse(request: Request, error: Exception) -> Response:
-        del request
         shown = error if isinstance(error, _Refused) else _stranger()
         status = error.status_code if isinstance(error, HTTPException) else 500
-        page = pages.message(plan, shown.title, shown.text, link=shown.link)
+        page = pages.message(plan, shown.title, shown.text, link=shown.link, root=root_of(request))
         return HTMLResponse(page, status)
 
+    routes: list[BaseRoute] = [
+        Route("/style.css", style),
+        Route("/favicon.ico", icon),
+        Route("/admin/answers.json", export),
+        Route("/o/{link}", _by_method(question, answer), methods=["GET", "POST"]),
+        Route("/o/{link}/delete", _by_method(deletion, delete), methods=["GET", "POST"]),
+        Route("/o/{link}/{name}.png", picture),
+    ]
     return Starlette(
-        routes=[
-            Route("/style.css", style),
-            Route("/favicon.ico", icon),
-            Route("/admin/answers.json", export),
-            Route("/o/{link}", _by_method(question, answer), methods=["GET", "POST"]),
-            Route("/o/{link}/delete", _by_method(deletion, delete), methods=["GET", "POST"]),
-            Route("/o/{link}/{name}.png", picture),
-        ],
+        routes=[*routes, Mount(root, routes=routes)] if root else routes,
         middleware=[
             Middleware(_SafeHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),

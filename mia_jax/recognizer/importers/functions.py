@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import batches, keras, torch
 from mia_jax.recognizer.importers.model import Imported
 from mia_jax.runtime import storage
-from mia_jax.runtime.errors import MissingError, UserError, shorten
+from mia_jax.runtime.errors import MissingError, UserError
 
 
 def load(
@@ -41,7 +42,7 @@ def load(
     """
     takes_arguments = bool(inspect.signature(function).parameters)
     if takes_arguments and weights is None:
-        return asking(function, where, image_shape)
+        return asking(function)
     made = function(read_arrays(weights)) if takes_arguments and weights else function()
     height, width, channels = image_shape
     return batches.separate(
@@ -68,47 +69,51 @@ def _of(
     return Imported(made[0], made[1], (None, None, None))
 
 
-def asking(function: Callable[..., Any], where: str, image_shape: Sequence[int]) -> Imported:
-    """Lets JAX call a function that answers, such as a service's: no gradient passes through it.
+def asking(answer: Callable[[np.ndarray], Any]) -> Imported:
+    """Makes a model of a function that answers, such as a service's; JAX sees nothing of it.
 
     Args:
-      function: From pictures `[n, height, width, channels]` float32 to `[n, outputs]`, of NumPy or
-        anything that it reads; it is asked once about two gray ones.
-      where: What to call it in an error.
-      image_shape: Height, width and channels of its pictures.
+      answer: From pictures `[n, height, width, channels]` float32 of NumPy to `[n, outputs]`.
 
     Returns:
-      The model, without weights.
-
-    Raises:
-      UserError: If the function fails, or returns anything else.
+      The model, without weights. Nothing was asked yet.
     """
 
-    def answer(pictures: Any) -> np.ndarray:
-        found = np.asarray(function(np.asarray(pictures, np.float32)), np.float32)
-        if found.ndim != 2 or len(found) != len(pictures):
-            raise UserError(
-                f"{where} returned {found.shape} for {len(pictures)} pictures: "
-                f"[{len(pictures)}, outputs] is needed"
-            )
-        return found
-
-    try:
-        outputs = answer(np.full((2, *image_shape), 0.5)).shape[1]
-    except UserError:
-        raise
-    except Exception as error:  # Whatever the user's function raises.
-        raise UserError(
-            f"{where} fails when it is shown two gray pictures of {tuple(image_shape)} "
-            f"({type(error).__name__}: {shorten(str(error))})"
-        ) from error
-
-    def apply_fn(params: Any, pictures: jax.Array) -> jax.Array:
+    def apply_fn(params: Any, pictures: Any) -> jax.Array:
         del params
-        shape = jax.ShapeDtypeStruct((len(pictures), outputs), np.float32)
-        return jax.pure_callback(answer, shape, pictures)
+        if isinstance(pictures, jax.core.Tracer):
+            raise UserError(
+                "a model that may only be asked has no gradient, and is not compiled: ask it"
+            )
+        return jnp.asarray(answer(np.asarray(pictures, np.float32)))
 
     return Imported(apply_fn, (), (None, None, None), answer)
+
+
+def outputs(answer: Any, count: int) -> np.ndarray:
+    """Looks at what a model answered.
+
+    Args:
+      answer: What it returned.
+      count: How many pictures it was shown.
+
+    Returns:
+      `[count, outputs]` float32.
+
+    Raises:
+      UserError: If it is anything else, or not finite.
+    """
+    try:
+        found = np.asarray(answer, np.float32)
+    except (TypeError, ValueError):
+        raise UserError(f"it returns {type(answer).__name__}, not an array of numbers") from None
+    if found.ndim != 2 or len(found) != count:
+        raise UserError(
+            f"it returns {found.shape} for {count} pictures: [{count}, outputs] is needed"
+        )
+    if not np.isfinite(found).all():
+        raise UserError("it returns values that are NaN or infinite")
+    return found
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
