@@ -1,6 +1,7 @@
 """The same network through every importer gives the same, and what its own run time gives."""
 
 import json
+import pathlib
 import zipfile
 
 import jax
