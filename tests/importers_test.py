@@ -1,6 +1,7 @@
 """The same network through every importer gives the same, and what its own run time gives."""
 
 import json
+import pathlib
 import zipfile
 
 import jax
@@ -432,7 +433,8 @@ def test_code_in_a_model_of_keras_does_not_run(tmp_path):
     marker = tmp_path / "marker"
     keras = keras_on_jax()
     image = keras.Input((12, 12, 3))
-    layer = keras.layers.Lambda(lambda x: (marker.mkdir(), x)[1], output_shape=(12, 12, 3))
+    path, shape = str(marker), (12, 12, 3)
+    layer = keras.layers.Lambda(lambda x: (pathlib.Path(path).mkdir(), x)[1], output_shape=shape)
     keras.Model(image, layer(image)).save(tmp_path / "model.keras")
     marker.rmdir() if marker.exists() else None
     with pytest.raises(UserError, match="cannot be read by Keras without its own code"):
