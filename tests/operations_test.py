@@ -5,6 +5,7 @@ import itertools
 
 import jax
 import numpy as np
+import onnx_cases
 import onnx_sweep
 import onnxruntime
 import pytest
@@ -73,15 +74,15 @@ def same(given, expected):
 def test_an_operation_gives_what_onnxruntime_gives(kind):
     evaluations, inputs, expected, labels = [], [], [], []
     for case in CASES[kind]:
-        for opset in case.opsets or onnx_sweep.versions(kind):
-            model = onnx_sweep.model(case, opset, constant=False)
+        for opset in case.opsets or onnx_cases.versions(kind):
+            model = onnx_cases.model(case, opset, constant=False)
             wanted = of_runtime(model, case)
             for number, function in enumerate(of_pictures(model, case)):
                 ways = 2 if np.ndim(case.inputs[0]) > 2 else 1
                 evaluations.append(function)
                 inputs.append(np.asarray(case.inputs[0], np.float32))
                 expected.append(wanted[number // ways])
-                labels.append(f"{onnx_sweep.label(case)} opset {opset} way {number % ways}")
+                labels.append(f"{onnx_cases.label(case)} opset {opset} way {number % ways}")
 
     @jax.jit(compiler_options=QUICK)
     def all_of_them(arrays):
@@ -100,8 +101,8 @@ def test_an_operation_gives_what_onnxruntime_gives(kind):
 def test_an_operation_on_constants_gives_what_onnxruntime_gives(kind):
     wrong = []
     for case in CASES[kind]:
-        for opset in (case.opsets or onnx_sweep.versions(kind)) if case.static else ():
-            model = onnx_sweep.model(case, opset, constant=True)
+        for opset in (case.opsets or onnx_cases.versions(kind)) if case.static else ():
+            model = onnx_cases.model(case, opset, constant=True)
             schema = defs.get_schema(kind, opset, "")
             (node,) = model.graph.node
             own = {each.name: onnx_tensors.attribute_of(each) for each in node.attribute}
@@ -111,7 +112,7 @@ def test_an_operation_on_constants_gives_what_onnxruntime_gives(kind):
             given = onnx_static.evaluate(kind, facts, node, arrays)
             for one, right in zip(given, of_runtime(model, case), strict=True):
                 if not same(one, right):
-                    wrong.append(f"{onnx_sweep.label(case)} opset {opset}")
+                    wrong.append(f"{onnx_cases.label(case)} opset {opset}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -124,7 +125,7 @@ def test_the_sweep_knows_every_operation_and_every_version_of_it():
         swept = {
             defs.get_schema(kind, opset, "").since_version
             for case in cases
-            for opset in case.opsets or onnx_sweep.versions(kind)
+            for opset in case.opsets or onnx_cases.versions(kind)
         }
         assert swept >= {v for v in OPERATIONS[kind].versions if v >= 7}, kind
 

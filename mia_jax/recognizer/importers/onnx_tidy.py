@@ -175,7 +175,7 @@ def _is_function(kind: str, version: int) -> bool:
     if not onnx.defs.has(kind):
         return False
     try:
-        schema = onnx.defs.get_schema(kind, version, "")
+        schema: Any = onnx.defs.get_schema(kind, version, "")
     except onnx.defs.SchemaError:
         return False
     return schema.has_function or schema.has_context_dependent_function

@@ -325,7 +325,8 @@ def _totals(
 
 def average_pool(attributes: Mapping[str, Any], x: Any) -> Any:
     """Takes the mean of each window of pictures whose channels are last."""
-    *how, pads, extra = _pooled(attributes, x.shape[1:-1])
+    window, strides, dilations, pads, extra = _pooled(attributes, x.shape[1:-1])
+    how = window, strides, dilations
     counted = np.ones(x.shape[1:-1], np.float32)
     counted = np.pad(counted, pads, constant_values=float(attributes.get("count_include_pad", 0)))
     sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
@@ -335,7 +336,8 @@ def average_pool(attributes: Mapping[str, Any], x: Any) -> Any:
 
 def power_pool(attributes: Mapping[str, Any], x: Any) -> Any:
     """Takes the norm of each window of pictures whose channels are last."""
-    *how, pads, extra = _pooled(attributes, x.shape[1:-1])
+    window, strides, dilations, pads, extra = _pooled(attributes, x.shape[1:-1])
+    how = window, strides, dilations
     sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, extra, strict=True))
     power = attributes.get("p", 2)
     total = _totals(jnp.abs(x) ** power, *how, sums)

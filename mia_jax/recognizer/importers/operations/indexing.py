@@ -1,6 +1,6 @@
 """Operations that pick elements by their places, or put them there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -57,7 +57,13 @@ def _gather_points(attributes: Attributes, x: Any, indices: Any) -> Any:
 def _put(attributes: Attributes, x: Any, where: Any, updates: Any) -> Any:
     """Puts numbers where they belong, or combines them with what is there."""
     at, how = jnp.asarray(x).at[where], attributes.get("reduction", "none")
-    combine = {"none": at.set, "add": at.add, "mul": at.multiply, "max": at.max, "min": at.min}
+    combine: Mapping[str, Callable[[Any], Any]] = {
+        "none": at.set,
+        "add": at.add,
+        "mul": at.multiply,
+        "max": at.max,
+        "min": at.min,
+    }
     return combine[how](updates)
 
 

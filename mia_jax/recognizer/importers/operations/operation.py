@@ -98,7 +98,7 @@ def complete(
         if name in operation.attributes:
             if accepted is not None and value is not None and value not in accepted:
                 raise UserError(f"{name}={value} is not supported, only {spell(accepted)}")
-        elif name in given and not np.array_equal(value, default):
+        elif name in given and (default is None or not np.array_equal(value, default)):
             only = f", only {default}" if default is not None else ""
             raise UserError(f"the attribute {name}={value} is not supported{only}")
         if value is not None:

@@ -17,13 +17,9 @@ from mia_jax.recognizer.importers.operations.operation import (
 )
 from mia_jax.runtime.errors import UserError
 
-_KINDS = {2: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767)}
-_KINDS |= {21: (0, 15), 22: (-8, 7)}
-_ENDS = {
-    name: _KINDS[number]
-    for number, name in ((2, "uint8"), (3, "int8"), (4, "uint16"), (5, "int16"))
-}
+_ENDS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 _ENDS |= {"uint4": (0, 15), "int4": (-8, 7)}
+_KINDS = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}  # TensorProto's.
 
 
 @jax.custom_jvp
@@ -57,12 +53,12 @@ def _quantize(attributes: Attributes, x: Any, scale: Any, zero: Any = None) -> A
     x = jnp.asarray(x)
     number = attributes.get("output_dtype") or None
     name = "uint8" if zero is None else str(zero.dtype)
-    ends = _KINDS.get(number) if number else _ENDS.get(name)
-    if ends is None:
-        raise UserError(f"it quantizes to {number or name}: only whole numbers are supported")
+    name = _KINDS.get(number, f"type {number}") if number else name
+    if name not in _ENDS:
+        raise UserError(f"it quantizes to {name}: only {', '.join(_ENDS)} are supported")
     moved = _rounded(x / _spread(attributes, x, scale))
     moved = moved if zero is None else moved + _spread(attributes, x, zero)
-    return jnp.clip(moved, *ends)
+    return jnp.clip(moved, *_ENDS[name])
 
 
 def _dequantize(attributes: Attributes, x: Any, scale: Any, zero: Any = None) -> Any:

@@ -82,7 +82,8 @@ def _range(attributes: Attributes, start: Any, limit: Any, delta: Any) -> Any:
 
 
 def _eye_like(attributes: Attributes, x: Any) -> Any:
-    return jnp.eye(*x.shape, k=attributes["k"])
+    rows, columns = x.shape
+    return jnp.eye(rows, columns, attributes["k"])
 
 
 def _triangle(attributes: Attributes, x: Any, k: Any = None) -> Any:

@@ -1,0 +1,182 @@
+"""What is not computed of a graph is refused by name, before memory is asked for."""
+
+import numpy as np
+import onnx_networks
+import pytest
+from onnx import helper
+from onnx_networks import Network
+from onnx_untidy import F, branch, flat, functions, network, pooled
+
+from mia_jax.recognizer import importers
+from mia_jax.runtime.errors import UserError
+
+
+def of_opset(opset, kind, *weights, outputs=1, domain="", **attributes):
+    net = Network(5)
+    given = [net.weight(each) for each in weights]
+    y = net.add(kind, "image", *given, outputs=outputs, domain=domain, **attributes)
+    y = y if outputs == 1 else y[0]
+    model = net.model(net.add("Flatten", y), (3, 8, 8), opset=opset)
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    return model
+
+
+def trained(net):
+    broken = net.weight(np.full((4, 3, 3, 3), np.inf, F))
+    return flat(net, net.add("Conv", "image", broken))
+
+
+def by_content(net):
+    largest = net.add("ReduceMax", net.add("Flatten", "image"), keepdims=0)
+    bright = net.add("Greater", largest, net.weight(F(0.5)))
+    return flat(net, branch(net, bright, net.add("GlobalAveragePool", "image")))
+
+
+def shaped_by_content(net):
+    count = net.add("Cast", net.add("ReduceMax", "image", keepdims=0), to=7)
+    shape = net.add(
+        "Concat",
+        net.add("Unsqueeze", count, net.weight(np.array([0]))),
+        net.weight(np.array([1])),
+        axis=0,
+    )
+    return net.add("Reshape", "image", shape)
+
+
+def constant(net):
+    return net.add("Identity", net.random(2, 5))
+
+
+def huge(kind, *inputs, **attributes):
+    """A step that asks for much of little."""
+
+    def build(net):
+        given = [net.weight(np.asarray(each)) for each in inputs]
+        if kind == "ConstantOfShape":
+            return pooled(net, net.add("Add", "image", net.add(kind, *given)))
+        x = net.add("GlobalAveragePool", "image") if kind == "Expand" else "image"
+        x = net.add(kind, x, *given, **attributes)
+        return flat(net, net.add("GlobalMaxPool", x))
+
+    return lambda: network(build)
+
+
+def doubled(net):
+    x = "image"
+    for _ in range(40):
+        x = net.add("Concat", x, x, axis=2)
+    return pooled(net, x)
+
+
+def doubled_constants(net):
+    x = net.weight(np.ones((1, 3, 8, 8), F))
+    for _ in range(40):
+        x = net.add("Concat", x, x, axis=2)
+    return pooled(net, net.add("Add", x, "image"))
+
+
+def looped():
+    model = functions()
+    inner = model.functions[0].node
+    del inner[:]
+    inner.append(helper.make_node("Twice", ["a"], ["b"], domain="local"))
+    return model
+
+
+def exponential():
+    model = functions()
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    for level in range(40):
+        name, inner = f"L{level}", "Swish" if level == 0 else f"L{level - 1}"
+        nodes = [
+            helper.make_node(inner, ["a"], ["s"], domain="local"),
+            helper.make_node(inner, ["s"], ["b"], domain="local"),
+        ]
+        model.functions.append(helper.make_function("local", name, ["a"], ["b"], nodes, opsets))
+    model.functions[1].node[0].op_type = "L39"
+    return model
+
+
+FOUR = [np.ones(3, F)] * 4
+BIG = "at most 134217728 elements a picture"
+REFUSED = {
+    "BatchNormalization 9, five outputs": (
+        lambda: of_opset(9, "BatchNormalization", *FOUR, outputs=5),
+        "BatchNormalization_0 .* evaluation mode",
+    ),
+    "BatchNormalization 7, spatial=0": (
+        lambda: of_opset(7, "BatchNormalization", *FOUR, spatial=0),
+        "attribute spatial=0",
+    ),
+    "BatchNormalization 6": (
+        lambda: of_opset(6, "BatchNormalization", *FOUR),
+        "as opset 6 has it .*since 7, 9, 14, 15",
+    ),
+    "Dropout in training": (
+        lambda: of_opset(13, "Dropout", np.array(0.5, F), np.array(True)),
+        "drops at random",
+    ),
+    "Resize cropping": (
+        lambda: of_opset(
+            *(13, "Resize", np.zeros(8, F), np.ones(4, F) * 2),
+            coordinate_transformation_mode="tf_crop_and_resize",
+        ),
+        "coordinate_transformation_mode=tf_crop_and_resize is not supported, only half_pixel",
+    ),
+    "MaxPool's places": (
+        lambda: network(
+            lambda net: flat(
+                net,
+                net.add(
+                    "Cast", net.add("MaxPool", "image", kernel_shape=[2, 2], outputs=2)[1], to=1
+                ),
+            )
+        ),
+        "MaxPool_0 .* only the first 1 can be used",
+    ),
+    "an opset to come": (lambda: of_opset(999, "Relu"), "opset 999, and the package onnx"),
+    "a domain of its own": (
+        lambda: of_opset(17, "Relu", domain="com.nobody"),
+        r"not supported: com.nobody.Relu \(node",
+    ),
+    "a sequence": (
+        lambda: network(
+            lambda net: flat(
+                net,
+                net.add(
+                    "SequenceAt", net.add("SequenceConstruct", "image"), net.weight(np.array(0))
+                ),
+            )
+        ),
+        "SequenceAt .*, SequenceConstruct",
+    ),
+    "a broken weight": (lambda: network(trained), "weights that are not finite"),
+    "If by content": (lambda: network(by_content), "follows from what the pictures show"),
+    "a shape by content": (
+        lambda: network(shaped_by_content),
+        "follows from what the pictures show, and a shape",
+    ),
+    "a constant": (lambda: network(constant), "output output does not depend on the pictures"),
+    "functions in a circle": (looped, "call one another more than 100 deep|no whole ONNX model"),
+    "functions that explode": (exponential, "nodes of it, and at most 100000"),
+    "doubled": (lambda: network(doubled), BIG),
+    "doubled constants": (lambda: network(doubled_constants), "at most 16777216 elements"),
+    "expanded": (huge("Expand", [1, 3, 10**5, 10**5]), BIG),
+    "tiled": (huge("Tile", [1, 1, 10**5, 10**5]), BIG),
+    "filled": (huge("ConstantOfShape", [10**6, 10**6]), "at most 16777216 elements"),
+    "padded": (huge("Pad", [0, 0, 0, 0, 0, 0, 10**5, 10**5]), BIG),
+    "padded to pool": (huge("MaxPool", kernel_shape=[9, 9], pads=[10**5] * 4), BIG),
+    "resized": (huge("Resize", np.zeros(0, F), np.array([1, 1, 10**4, 10**4], F)), BIG),
+    "normalized by many": (huge("LRN", size=10**6), "size=1000000 is not supported, only 1 to"),
+    "a window of many": (huge("MaxPool", kernel_shape=[10**6, 1]), "windows of 1000000"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_computed_is_refused_by_name(name, tmp_path):
+    build, said = REFUSED[name]
+    path = tmp_path / "model.onnx"
+    with pytest.raises(UserError, match=said) as caught:
+        importers.load(onnx_networks.save(build(), path))
+    assert "\n" not in str(caught.value)
