@@ -189,7 +189,7 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
     elif attacked.predict is None:
         model = equinox.filter_jit(model)
     seen = check_model(
-        *(model, attacked.params, jnp.asarray(auxiliary[:8]), target, loss),
+        *(model, attacked.params, jnp.asarray(auxiliary[: scenarios.CHECKED]), target, loss),
         standardized=standardized,
     )
     logging.info("The target returns %s of %d classes", seen.returns, seen.classes)

@@ -304,6 +304,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 _ANY_SHAPE = (128, 128, 1)  # At which a mask is looked at before the faces are known.
+CHECKED = 8  # Auxiliary faces by which a target is looked at before compute is spent on it.
 _BLOCK = 16  # Images that a device is asked about at a time.
 _PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
@@ -457,10 +458,17 @@ def labels_of(world: World) -> Predict:
 def _asked(world: World, method: Method, predict: Predict) -> Prepared:
     """Prepares a search over the leading coordinates of a prior; GAMIN's, over pixels."""
     how = method.recipe.attack(answered, world.auxiliary)._replace(iterations=method.queries)
+    asked = 0
+    if how.objective.faces is not None:
+        # Of few faces, once for everybody: each one costs a query, and these were checked before.
+        answers = jnp.asarray(predict(np.asarray(world.auxiliary[:CHECKED])))
+        how = how._replace(objective=objectives.measured(how.objective, answers))
+        asked = len(answers)
     strategy = strategies.STRATEGIES[method.strategy](world.auxiliary.shape[1:])
     if method.strategy != strategies.GAMIN:
         strategy = leading(strategy, method.leading)
-    return Prepared(None, None, searching=Searching(predict, how, strategy, _budget(world, method)))
+    searching = Searching(predict, how, strategy, _budget(world, method))
+    return Prepared(None, None, searching=searching, queries=asked)
 
 
 def _seeding(world: World, method: Method) -> Searching | None:
