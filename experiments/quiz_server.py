@@ -99,7 +99,7 @@ def application(
     """
     forget = functools.partial(quiz_files.forget, workdir, opened)
     return server.make_app(
-        *(opened.plan, opened.images, opened.answers, opened.words, hosts, forget), root
+        *(opened.plan, opened.images, opened.answers, opened.words, hosts, forget), root=root
     )
 
 

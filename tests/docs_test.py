@@ -51,9 +51,12 @@ def test_results_can_be_traced(name):
         assert re.fullmatch(r"[0-9a-f]{40}", origin.commit)
         assert origin.clean
         assert {"jax", "mia_jax", "numpy", "python"} <= set(origin.versions)
-        assert origin.flags["recipe"] == recipe
-        assert origin.flags["training_noise"] == (0.6 if "_noise_" in name else 0.0)
-        assert origin.flags["identities"] == "all"
+        assert run.attack.name == recipe
+        target = run.recognizers["target"]
+        noise = target.settings and target.settings.augmentation.noise
+        assert noise == (0.6 if "_noise_" in name else 0.0)
+    attacked = sum(run.recognizers["target"].classes for run in generate.pooled(name).runs.values())
+    assert len(generate.pooled(name).attacks) == attacked  # Everybody who is registered.
 
 
 def test_a_number_that_is_changed_by_hand_is_found():

@@ -317,7 +317,8 @@ def test_the_path_of_the_url_is_that_of_every_page(workdir, monkeypatch, url, ro
         lambda *given, **more: seen.update(more) or make(*given, **more),
     )
     monkeypatch.setattr(quiz_server.uvicorn.Server, "run", lambda *_, **__: None)
-    quiz_server.serve(workdir, opened(workdir), "127.0.0.1", 0, url)
+    listening = quiz_server.listen("127.0.0.1", 0, url)
+    quiz_server.serve(workdir, opened(workdir), listening, url)
     assert seen == {"root": root}
     for link in links_of(workdir).values():
         assert link.startswith(url.rstrip("/") + "/o/" if url else "http://127.0.0.1:")

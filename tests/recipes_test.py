@@ -47,7 +47,7 @@ def landmarks(images):
     return square + random.uniform(-1, 1, (len(images), 4, 2))
 
 
-LEAD = descents.lead_of(0.8)
+LEAD = descents.lead_of(1.0)
 SMALL = {"components": 12, "waves": 5, "loss": LEAD}
 
 
@@ -61,6 +61,7 @@ class RecipesTest(parameterized.TestCase):
             recipes.of_eigenfaces,
             SMALL
             | {
+                "loss": descents.lead_of(0.8),
                 "falling_rate": True,
                 "mirror": 0.5,
                 "noise": 0.05,

@@ -161,7 +161,7 @@ class FlagsTest(parameterized.TestCase):
     def test_labels_are_searched_by_their_boundary_and_without_a_prior(self):
         wanted = scenario_flags.from_flags()
         self.assertEqual((wanted.strategy, wanted.queries), ("boundary", 7))
-        self.assertEqual(wanted.recipe.given, {"waves": 0, "prior": 0.0})
+        self.assertEqual(wanted.recipe.given, {"waves": 0, "prior": 0.0, "standardized": False})
         self.assertEqual(
             wanted.described(),
             {"scenario": "labels", "strategy": "boundary", "queries": 7, "leading": 60},
