@@ -3,6 +3,7 @@
 Nothing is written before the model has passed: <workdir>/target/recognizer.json comes last.
 """
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from experiments import experiment, imported, model_flags, options
+from experiments import experiment, imported, model_flags, options, path_flags
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
 from mia_jax.evidence import statistics
 from mia_jax.faces import Faces, protocol
@@ -33,13 +34,13 @@ from mia_jax.runtime import checkpoints, names, records, storage
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 from mia_jax.runtime.workdir import WorkDirectory
 
-GALLERY = flags.DEFINE_string(
+GALLERY = path_flags.define(
     "gallery_dir",
     None,
     "Photographs of the people whom the model knows, a sub-folder for each; the attack never sees "
     "them, the judges do. Sub-folders of people whom it does not know are for the judges alone.",
 )
-_LABELS = flags.DEFINE_string(
+_LABELS = path_flags.define(
     "labels",
     None,
     "A file with the name of each class in their order, a line each or a JSON list, as the "
@@ -135,6 +136,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     for warning in warnings:
         logging.warning("%s", warning)
     classes, source = _classes(seen, scores)
+    _say_strayed(seen, scores, classes)
     if facts.returns == FEATURES and facts.threshold is None:
         own = np.array([classes[seen.names[person]] for person in seen.people])
         threshold = templates.threshold_of(scores / facts.scale, own)
@@ -341,6 +343,23 @@ def _say_unmatched(where: str, classes: Sequence[str], loaded: Faces) -> None:
     ):
         if said := names.unmatched(those, others):
             logging.warning("%d %s %s: %s", len(said), what, where, list_some(said))
+
+
+def _say_strayed(seen: Shown, scores: np.ndarray, classes: dict[str, int]) -> None:
+    """Warns of photographs that the model takes for somebody else of the gallery."""
+    people = {place: name for name, place in classes.items()}
+    answers = [people.get(int(place)) for place in scores.argmax(axis=1)]
+    own = [seen.names[person] for person in seen.people]
+    taken = collections.Counter(zip(own, answers, strict=True))
+    strayed = [
+        f"{count} of {own.count(name)} photographs of {name} for {other}"
+        for (name, other), count in taken.most_common()
+        if other not in (name, None)
+    ]
+    if strayed:
+        logging.warning(
+            "The model takes %s: see whether these lie in another's folder", list_some(strayed)
+        )
 
 
 def _unlike(name: str, people: Collection[str]) -> str:

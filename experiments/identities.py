@@ -4,13 +4,12 @@ import os
 import pathlib
 import re
 
-from absl import flags
-
+from experiments import path_flags
 from mia_jax.faces import protocol
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.names import normalize
 
-_IDENTITIES = flags.DEFINE_string(
+_IDENTITIES = path_flags.define(
     "identities",
     None,
     "Whom to attack, of the people registered with the target: names with commas between them; "
