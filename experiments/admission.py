@@ -3,10 +3,11 @@
 Nothing is written before the model has passed: <workdir>/target/recognizer.json comes last.
 """
 
+import collections
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from experiments import (
     imported,
     model_flags,
     options,
+    path_flags,
     scenario_flags,
 )
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
@@ -39,18 +41,18 @@ from mia_jax.recognizer import (
 from mia_jax.recognizer.acquaintance import Acquaintance
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
-from mia_jax.runtime import checkpoints, records, storage, workload
+from mia_jax.runtime import checkpoints, names, records, storage, workload
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 from mia_jax.runtime.ledger import Line
 from mia_jax.runtime.workdir import WorkDirectory
 
-GALLERY = flags.DEFINE_string(
+GALLERY = path_flags.define(
     "gallery_dir",
     None,
     "Photographs of the people whom the model knows, a sub-folder for each; the attack never sees "
     "them, the judges do. Sub-folders of people whom it does not know are for the judges alone.",
 )
-_LABELS = flags.DEFINE_string(
+_LABELS = path_flags.define(
     "labels",
     None,
     "A file with the name of each class in their order, a line each or a JSON list, as the "
@@ -154,6 +156,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     for warning in warnings:
         logging.warning("%s", warning)
     classes, source = _classes(seen, scores)
+    _say_strayed(seen, scores, classes)
     if facts.returns == FEATURES and facts.threshold is None:
         own = np.array([classes[seen.names[person]] for person in seen.people])
         threshold = templates.threshold_of(scores / facts.scale, own)
@@ -301,13 +304,15 @@ def _of_classifier(
         raise UserError(
             f"--labels={_LABELS.value} names {len(labels)} classes, and {facts.model} has {count}"
         )
-    names = tuple(n for n in loaded.names if labels is None or n in labels)
-    if not names:
+    people_known = tuple(n for n in loaded.names if labels is None or n in labels)
+    if not people_known:
         raise UserError(
             f"--labels={_LABELS.value} names nobody of --gallery_dir: its folders are "
             f"{list_some(loaded.names)}, the classes {list_some(labels or ())}"
         )
-    positions, people = _positions(loaded, names)
+    if labels is not None:
+        _say_unmatched(f"--labels={_LABELS.value}", labels, loaded)
+    positions, people = _positions(loaded, people_known)
 
     def scores(how: Preprocessing, chosen: np.ndarray) -> np.ndarray:
         outputs = show(how, positions[chosen])
@@ -316,9 +321,9 @@ def _of_classifier(
     return Shown(
         scores=scores,
         people=people,
-        names=names,
-        known=None if labels is None else np.array([labels.index(name) for name in names]),
-        classes=labels or tuple(f"class {number}" for number in range(count)),
+        names=people_known,
+        known=None if labels is None else np.array([labels.index(name) for name in people_known]),
+        classes=labels or tuple(_unlike(f"class {n}", loaded.names) for n in range(count)),
         enrolled=None,
     )
 
@@ -329,20 +334,22 @@ def _of_embedder(
     """Shows an embedder the photographs of people whose templates it has, or gets."""
     given = _read_templates() if model_flags.TEMPLATES.value else None
     classes = given[0] if given else loaded.names
-    names = tuple(name for name in loaded.names if name in classes)
-    if not names:
+    known_people = tuple(name for name in loaded.names if name in classes)
+    if not known_people:
         raise UserError(
             f"--templates={model_flags.TEMPLATES.value} names nobody of --gallery_dir: its folders "
             f"are {list_some(loaded.names)}"
         )
-    positions, people = _positions(loaded, names)
+    if given:
+        _say_unmatched(f"--templates={model_flags.TEMPLATES.value}", classes, loaded)
+    positions, people = _positions(loaded, known_people)
     asked = np.ones(len(people), bool)
     if given is None:
         roles = protocol.of_registered(
-            *(experiment.photographs_by_person(loaded), names),
+            *(experiment.photographs_by_person(loaded), known_people),
             *(division.seed, division.held_out, division.validation),
         )
-        for person, name in enumerate(names):
+        for person, name in enumerate(known_people):
             own = np.flatnonzero(people == person)
             asked[own[list(roles.training[TARGET][name])]] = False
 
@@ -370,12 +377,44 @@ def _of_embedder(
         own = np.flatnonzero(~asked & np.isin(people, those))
         own = own[acquaintance.sample(people[own])]
         few = templates.enroll(show(how, positions[own]), np.searchsorted(those, people[own]))
-        found = np.full((len(chosen), len(names)), -facts.scale, np.float32)
+        found = np.full((len(chosen), len(known_people)), -facts.scale, np.float32)
         found[:, those] = facts.scale * features @ few.T
         return found
 
-    known = np.array([classes.index(name) for name in names])
-    return Shown(scores, people[asked], names, known, tuple(classes), enrolled)
+    known = np.array([classes.index(name) for name in known_people])
+    return Shown(scores, people[asked], known_people, known, tuple(classes), enrolled)
+
+
+def _say_unmatched(where: str, classes: Sequence[str], loaded: Faces) -> None:
+    """Warns of folders that are no class, and of classes without a folder, with the nearest."""
+    for what, those, others in (
+        ("folders of --gallery_dir are not among the names of", loaded.names, classes),
+        ("classes have no folder in --gallery_dir though they are in", classes, loaded.names),
+    ):
+        if said := names.unmatched(those, others):
+            logging.warning("%d %s %s: %s", len(said), what, where, list_some(said))
+
+
+def _say_strayed(seen: Shown, scores: np.ndarray, classes: dict[str, int]) -> None:
+    """Warns of photographs that the model takes for somebody else of the gallery."""
+    people = {place: name for name, place in classes.items()}
+    answers = [people.get(int(place)) for place in scores.argmax(axis=1)]
+    own = [seen.names[person] for person in seen.people]
+    taken = collections.Counter(zip(own, answers, strict=True))
+    strayed = [
+        f"{count} of {own.count(name)} photographs of {name} for {other}"
+        for (name, other), count in taken.most_common()
+        if other not in (name, None)
+    ]
+    if strayed:
+        logging.warning(
+            "The model takes %s: see whether these lie in another's folder", list_some(strayed)
+        )
+
+
+def _unlike(name: str, people: Collection[str]) -> str:
+    """Returns a name for a class of nobody that no person has."""
+    return _unlike(f"{name}'", people) if name in people else name
 
 
 def _positions(loaded: Faces, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -391,16 +430,32 @@ def _read_labels() -> tuple[str, ...]:
     if not path.is_file():
         raise MissingError(f"--labels={path} does not exist: name a file of the classes' names")
     try:
-        text = path.read_text(encoding="utf-8")
-        listed = storage.parse_json(text) if text.lstrip().startswith("[") else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")
+        in_json = text.lstrip()[:1] in ("[", "{")
+        listed = storage.parse_json(text) if in_json else text.splitlines()
     except ValueError as error:
-        raise UserError(f"--labels={path} is no text, nor a JSON list ({error})") from error
-    names = tuple(str(name).strip() for name in listed)
-    while names and not names[-1]:
-        names = names[:-1]
-    if len(set(names)) < len(names):
-        raise UserError(f"--labels={path} names a class twice: each needs a name of its own")
-    return names
+        raise UserError(f"--labels={path} is no text, nor JSON ({error})") from error
+    if isinstance(listed, dict):
+        listed = _in_order(path, listed)
+    found = [names.normalize(f"{name}") for name in listed]
+    while found and not found[-1]:
+        found.pop()
+    names.check_unique(found, f"--labels={path}")
+    return tuple(found)
+
+
+def _in_order(path: pathlib.Path, listed: dict[str, Any]) -> list[str]:
+    """Returns the names of a dictionary, from numbers to names or the other way round."""
+    pairs = [(key, value) for key, value in listed.items()]
+    if all(isinstance(value, int) for _, value in pairs):
+        pairs = [(value, key) for key, value in pairs]
+    by_number = {int(key): value for key, value in pairs if f"{key}".isdecimal()}
+    if sorted(by_number) != list(range(len(pairs))):
+        raise UserError(
+            f"--labels={path} is a dictionary whose numbers are not 0 to {len(pairs) - 1}, each "
+            "once: give the number of each class with its name, or a list"
+        )
+    return [by_number[number] for number in range(len(pairs))]
 
 
 def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
@@ -410,17 +465,19 @@ def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
         raise MissingError(f"--templates={path} does not exist: name an .npz of names and vectors")
     try:
         with storage.checked_arrays(path) as arrays:
-            names, vectors = arrays["names"], arrays["vectors"]
+            labels, vectors = arrays["names"], arrays["vectors"]
     except UserError:
         raise
     except Exception as error:  # zipfile and numpy each have their own.
         raise UserError(f"--templates={path} is no .npz of names and vectors ({error})") from error
-    if vectors.ndim != 2 or names.shape != vectors.shape[:1] or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or labels.shape != vectors.shape[:1] or not np.isfinite(vectors).all():
         raise UserError(
-            f"--templates={path} holds names {names.shape} and vectors {vectors.shape}: a finite "
+            f"--templates={path} holds names {labels.shape} and vectors {vectors.shape}: a finite "
             "vector for each name is needed"
         )
-    return tuple(str(name) for name in names), vectors.astype(np.float32)
+    found = tuple(names.normalize(name) for name in labels.tolist())
+    names.check_unique(found, f"--templates={path}")
+    return found, vectors.astype(np.float32)
 
 
 def _classes(seen: Shown, scores: np.ndarray) -> tuple[dict[str, int], str]:

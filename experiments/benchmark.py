@@ -52,7 +52,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from experiments import console, devices, provenance
+from experiments import console, devices, path_flags, provenance
 from experiments.benchmarks import priors, rivals, scale, speed, timing, verdicts
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import UserError
@@ -66,7 +66,7 @@ _SUITE = flags.DEFINE_list(
     "step",
     "What to measure: step, imported, priors, train, peers, scale, memory, verdicts.",
 )
-_JSON = flags.DEFINE_string("json", None, "File to write all figures to.")
+_JSON = path_flags.define("json", None, "File to write all figures to.")
 
 SUITES: dict[str, Callable[[], Any]] = {
     "step": speed.measure_step,

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from absl import flags, logging
+from absl import logging
 
+from experiments import path_flags
 from mia_jax.evidence import beside, verdict
 from mia_jax.evidence.results import Evaluation
 from mia_jax.runtime import records
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
-_BESIDE = flags.DEFINE_string(
+_BESIDE = path_flags.define(
     "beside",
     None,
     "The work directory of another model that was audited with the same photographs and judges, "

@@ -7,6 +7,7 @@ import pathlib
 import jax
 from absl import flags, logging
 
+from experiments import path_flags
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.processes import announce
 
@@ -20,7 +21,7 @@ _CPU_DEVICES = flags.DEFINE_integer(
     "weights depend on it in their last digits, clones do not.",
     lower_bound=1,
 )
-_COMPILATION_CACHE = flags.DEFINE_string(
+_COMPILATION_CACHE = path_flags.define(
     "compilation_cache",
     None,
     "Directory that keeps compiled programs, so that the next run starts at once.",

@@ -4,12 +4,12 @@ import os
 import pathlib
 import re
 
-from absl import flags
-
+from experiments import path_flags
 from mia_jax.faces import protocol
 from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.names import normalize
 
-_IDENTITIES = flags.DEFINE_string(
+_IDENTITIES = path_flags.define(
     "identities",
     None,
     "Whom to attack, of the people registered with the target: names with commas between them; "
@@ -42,8 +42,8 @@ def chosen(roles: protocol.Protocol) -> tuple[str, ...]:
         return tuple(registered[first:end])
     names = asked.split(",")
     if os.path.isfile(asked) and asked not in registered:  # noqa: PTH113 pathlib's raises where the text is too long for a path.
-        names = pathlib.Path(asked).read_text(encoding="utf-8").split("\n")
-    names = [name.strip() for name in names if name.strip()]
+        names = pathlib.Path(asked).read_text(encoding="utf-8-sig").split("\n")
+    names = [found for name in names if (found := normalize(name))]
     if not names:
         raise UserError(f"--identities={asked} names nobody: give at least one person")
     protocol.check_identities(roles, names)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import options
+from experiments import options, path_flags
 from experiments.trained import Remote, Trained
 from mia_jax.attack import from_confidences
 from mia_jax.recognizer import importers, preprocessing, templates
@@ -34,7 +34,7 @@ from mia_jax.runtime.errors import UserError, shorten
 from mia_jax.runtime.workdir import WorkDirectory
 
 LOGITS, PROBABILITIES, FEATURES = "logits", "probabilities", "features"
-MODEL = flags.DEFINE_string(
+MODEL = path_flags.define(
     "model",
     None,
     "The model to audit: a file (.onnx, .pt2 of torch.export, .keras, .jaxexport of jax.export), "

@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import imported
+from experiments import imported, path_flags
 from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
 from mia_jax.recognizer import preprocessing, templates
 from mia_jax.recognizer.importers import Imported, model
@@ -13,13 +13,13 @@ from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime.errors import UserError
 
 flags.adopt_module_key_flags(imported)
-_WEIGHTS = flags.DEFINE_string(
+_WEIGHTS = path_flags.define(
     "weights",
     None,
     "Weights for --model=module:function: .safetensors or .npz, or a state_dict in .pt or .pth.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Which output to take of a model with several.")
-_PREPROCESSING = flags.DEFINE_string(
+_PREPROCESSING = path_flags.define(
     "preprocessing",
     None,
     "A JSON file that says how the model's pictures are prepared, with the names of the flags "
@@ -42,7 +42,7 @@ _RETURNS = flags.DEFINE_enum(
     "What the model returns; by default features with --templates, else logits or probabilities "
     "as they look.",
 )
-TEMPLATES = flags.DEFINE_string(
+TEMPLATES = path_flags.define(
     "templates",
     None,
     "For an embedder, the enrolled templates: an .npz file of names and vectors; by default they "

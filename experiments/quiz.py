@@ -12,7 +12,15 @@ import pathlib
 
 from absl import flags, logging
 
-from experiments import console, experiment, panel_files, quiz_files, quiz_tables, stimuli
+from experiments import (
+    console,
+    experiment,
+    panel_files,
+    path_flags,
+    quiz_files,
+    quiz_tables,
+    stimuli,
+)
 from experiments.quiz_files import Opened, Wanted
 from mia_jax import report
 from mia_jax.evidence.study import Answers
@@ -45,7 +53,7 @@ _URL = flags.DEFINE_string(
     "below which it puts the server, if it does.",
 )
 _STATIC = flags.DEFINE_bool("static", False, "Export the quiz as files, one for each observer.")
-_ANSWERS = flags.DEFINE_string("answers", None, "Score this file of export, and nothing else.")
+_ANSWERS = path_flags.define("answers", None, "Score this file of export, and nothing else.")
 _OBSERVER = flags.DEFINE_integer("observer", None, "Whose answers to delete, by number.")
 _RESAMPLING = 0  # Seed of intervals and tests.
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from experiments import asked_target, recipe, scenarios, strategies
+from experiments import asked_target, path_flags, recipe, scenarios, strategies
 from experiments.scenarios import GRAY_BOX, SCENARIOS, Method, method
 from mia_jax.runtime.errors import UserError
 
@@ -40,7 +40,7 @@ _OPTIONS: tuple[flags.FlagHolder, ...] = (
     flags.DEFINE_integer(
         "leading", None, "How many numbers of a face are searched by asking (default 60).", 1
     ),
-    flags.DEFINE_string(
+    path_flags.define(
         "mask",
         None,
         "With --scenario=white_box, what is known of the photograph: by default all but eyes, nose "

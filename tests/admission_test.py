@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 
 import gallery
 import numpy as np
@@ -168,6 +169,69 @@ def test_the_same_flags_admit_once_and_others_are_refused(root, tmp_path):
         admit(root, tmp_path, gallery.classifier(rows=[1, 0, 2, 3, 4, 5]))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + "\n".join(NAMES),
+        "\r\n".join(f"{name} " for name in NAMES) + "\r\n\r\n",
+        json.dumps({str(place): name for place, name in enumerate(NAMES)}),
+        json.dumps({name: place for place, name in enumerate(NAMES)}),
+        "\ufeff" + json.dumps(NAMES),
+    ],
+)
+def test_labels_are_read_in_every_usual_form(tmp_path, content):
+    path = tmp_path / "labels.txt"
+    path.write_text(content, encoding="utf-8")
+    with flagsaver.flagsaver(labels=str(path)):
+        assert admission._read_labels() == tuple(NAMES)
+
+
+def test_folders_and_labels_of_other_unicode_forms_are_the_same_people(root, tmp_path, caplog):
+    shutil.copytree(root / "gallery", tmp_path / "gallery")
+    (tmp_path / "gallery" / "p3").rename(tmp_path / "gallery" / "Zoe\u0308 ")
+    (tmp_path / "gallery" / "p5").rename(tmp_path / "gallery" / "p5 S")
+    named = [*NAMES[:3], "Zoë", *NAMES[4:]]
+    with caplog.at_level("WARNING"):
+        workdir = admit(
+            root, tmp_path, labels=labels(tmp_path, named), gallery_dir=str(tmp_path / "gallery")
+        )
+    plan = records.read(workdir.protocol, experiment.Plan)
+    assert set(plan.protocol.targeted) == {*named[:5]}
+    # Whoever stays unmatched is named, with the nearest.
+    assert "1 folders of --gallery_dir are not among the names of" in caplog.text
+    assert "p5 S (nearest: p5)" in caplog.text
+    assert "1 classes have no folder in --gallery_dir" in caplog.text
+
+
+def test_photographs_in_another_s_folder_are_named(root, tmp_path, caplog):
+    shutil.copytree(root / "gallery", tmp_path / "gallery")
+    for number in (0, 1, 2):
+        path = tmp_path / "gallery" / "p1" / f"1_{number}.png"
+        path.rename(tmp_path / "gallery" / "p4" / path.name)
+    with caplog.at_level("WARNING"):
+        admit(root, tmp_path, labels=labels(tmp_path, NAMES), gallery_dir=str(tmp_path / "gallery"))
+    assert "3 of 13 photographs of p4 for p1" in caplog.text
+
+
+def test_names_of_templates_may_be_bytes(tmp_path):
+    names = np.array([name.encode() for name in NAMES])
+    np.savez(tmp_path / "templates.npz", names=names, vectors=np.eye(6))
+    with flagsaver.flagsaver(templates=str(tmp_path / "templates.npz")):
+        assert admission._read_templates()[0] == tuple(NAMES)
+
+
+def test_a_folder_called_like_a_class_of_nobody_loses_nobody(root, tmp_path):
+    """Six people and seven classes: the folder called class 6 is the class 0, the last nobody."""
+    shutil.copytree(root / "gallery", tmp_path / "gallery")
+    (tmp_path / "gallery" / "p0").rename(tmp_path / "gallery" / "class 6")
+    order = [0, 1, 2, 3, 4, 5, 5]
+    workdir = admit(
+        root, tmp_path, gallery.classifier(rows=order), gallery_dir=str(tmp_path / "gallery")
+    )
+    classes = records.read(workdir.protocol, experiment.Plan).protocol.classes["target"]
+    assert len(set(classes)) == 7
+
+
 def text(tmp_path, content, name="model.onnx"):
     path = tmp_path / name
     path.write_text(content)
@@ -257,8 +321,27 @@ BROKEN = {
     ),
     "a label twice": (
         lambda path: {"labels": labels(path, [*NAMES[:5], "p0"])},
-        "names a class twice",
+        "names p0 twice",
     ),
+    "a dictionary with a gap": (
+        lambda path: {"labels": text(path, '{"0": "p0", "2": "p1"}', "labels.json")},
+        "is a dictionary whose numbers are not 0 to 1, each once",
+    ),
+    "a template twice": (
+        lambda path: {
+            "model": gallery.embedder(),
+            "templates": templates(path, np.eye(6, dtype=np.float32), [*NAMES[:5], "p0 "]),
+        },
+        "--templates=.* names p0 twice",
+    ),
+    "three sides": ({"size": ["48", "48", "3"]}, "size=48,48,3 is no size: give the side in whole"),
+    "a side that is no number": ({"size": ["nan"]}, "size=nan,nan is no size"),
+    "half a pixel": ({"size": ["16.5"]}, "size=16.5,16.5 is no size"),
+    "no side": (
+        lambda path: {"preprocessing": text(path, '{"size": []}', "how.json")},
+        "size= is no size: give the side",
+    ),
+    "a mean that is no number": ({"mean": ["nan"]}, r"mean=\(nan,\) is not finite"),
     "a stranger to the gallery": (
         lambda path: {"model": gallery.classifier(kind="blind")},
         "no better than chance .* none of these explains it",

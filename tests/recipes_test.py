@@ -164,6 +164,11 @@ class RecipesTest(parameterized.TestCase):
         self.assertLess(found.last_loss.max(), found.loss_trace[:, 0].min())
 
     @parameterized.parameters(recipes.paper, recipes.best)
+    def test_an_argument_that_no_recipe_has_is_refused(self, make):
+        with self.assertRaisesRegex(UserError, "iters is no argument of a recipe: give some of"):
+            make(apply_fn, AUXILIARY, iters=5, **(SMALL if make is recipes.best else {}))
+
+    @parameterized.parameters(recipes.paper, recipes.best)
     def test_limits_end_a_restart(self, make):
         arguments = SMALL if make is recipes.best else {"rate": 0.05}
         found = run(make(apply_fn, AUXILIARY, stop_patience=1, stop_score=0.5, **arguments))

@@ -13,7 +13,7 @@ from mia_jax.attack import losses, spaces
 from mia_jax.attack.inversion import Attack, StoppingRule
 from mia_jax.attack.objectives import ApplyFn, Objective, classification, sample
 from mia_jax.recognizer.views import ViewRange
-from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.errors import UserError, list_some
 
 JITTER = ViewRange(rotation=3, scale=0.03, shift=0.02)
 
@@ -131,8 +131,14 @@ def attack(
       The attack.
 
     Raises:
-      UserError: If a value is out of range.
+      UserError: If a value is out of range, or a key is unknown.
     """
+    unknown = sorted({*descent} - {*Descent.__annotations__})
+    if unknown:
+        raise UserError(
+            f"{list_some(unknown)} is no argument of a recipe: give some of "
+            f"{', '.join(sorted(Descent.__annotations__))}"
+        )
     score, patience = descent["stop_score"], descent["stop_patience"]
     return Attack(
         space=spaces.with_penalty(space, descent["total_variation"], descent["l2"]),

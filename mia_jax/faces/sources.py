@@ -17,7 +17,7 @@ from absl import logging
 from PIL import Image
 
 from mia_jax.faces import images
-from mia_jax.runtime import packages
+from mia_jax.runtime import names, packages
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 
 _ORL_CREDIT = "The ORL Database of Faces, AT&T Laboratories Cambridge (Samaria and Harter, 1994)."
@@ -207,10 +207,10 @@ def load_named_photographs(
     folders = [directory, *_folders(directory, "the folder of the attacker's faces")]
     files = {str(folder.relative_to(directory)): _files(folder, "*") for folder in folders}
     files = _within(directory, files, strict_images)
-    squares, _, names = _read(files, image_size, strict_images)
+    squares, _, called = _read(files, image_size, strict_images)
     if not squares:
         raise MissingError(f"{directory} holds no readable photograph, nor do its sub-folders")
-    return _stacked(squares, channels), tuple(names)
+    return _stacked(squares, channels), tuple(called)
 
 
 def check_minimum(min_images: int) -> None:
@@ -285,7 +285,9 @@ def _people(data_dir: pathlib.Path, pattern: str) -> dict[str, list[pathlib.Path
                 f"the folder {folder.name!a} in {str(data_dir)!a} has a name that is "
                 "not UTF-8: rename it"
             ) from None
-    found = {folder.name: _files(folder, pattern) for folder in folders}
+    called = [names.normalize(folder.name) for folder in folders]
+    names.check_unique(called, f"{data_dir}")
+    found = {name: _files(folder, pattern) for name, folder in zip(called, folders, strict=True)}
     people = {name: files for name, files in found.items() if files}
     if not people:
         raise MissingError(
@@ -303,7 +305,7 @@ def _read(
     """Reads each person's photographs: squares, and for each the person's number and its name."""
     squares: list[Image.Image] = []
     identities: list[int] = []
-    names: list[str] = []
+    read: list[str] = []
     unreadable: list[str] = []
     for identity, (name, paths) in enumerate(files.items()):
         for path in paths:
@@ -311,7 +313,7 @@ def _read(
             try:
                 squares.append(images.square(images.read_image(path), image_size))
                 identities.append(identity)
-                names.append(called)
+                read.append(called)
             except UserError:
                 unreadable.append(called)
     if unreadable:
@@ -320,20 +322,20 @@ def _read(
         if strict_images:
             raise UserError(f"{message}: {list_some(unreadable)}")
         logging.warning("%s and are left out: %s.", message, list_some(unreadable))
-    return squares, identities, names
+    return squares, identities, read
 
 
 def _faces(
     squares: Sequence[Image.Image],
     identities: Sequence[int],
-    names: tuple[str, ...],
+    people: tuple[str, ...],
     channels: int | None,
     credit: str,
 ) -> Faces:
     """Puts photographs of one size into an array, in color if one of them is."""
     if channels is None:
         channels = 3 if any(square.mode == "RGB" for square in squares) else 1
-    return Faces(_stacked(squares, channels), np.array(identities, np.int32), names, credit)
+    return Faces(_stacked(squares, channels), np.array(identities, np.int32), people, credit)
 
 
 def _stacked(squares: Sequence[Image.Image], channels: int) -> np.ndarray:

@@ -5,6 +5,7 @@ and `prepare` turns them into what the model takes; gradients flow through it.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -49,9 +50,12 @@ class Preprocessing:
         """Checks the values."""
         if self.channels not in ORDERS:
             raise UserError(f"channels={self.channels} is no order: give {', '.join(ORDERS)}")
-        if min(self.size) < 1 or len(self.size) != 2:
+        if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"size={self.size} is no size in pixels: give height and width")
-        if not self.range > 0:
+        for name in ("mean", "deviation"):
+            if not all(map(math.isfinite, getattr(self, name))):
+                raise UserError(f"{name}={getattr(self, name)} is not finite: give numbers")
+        if not 0 < self.range < math.inf:
             raise UserError(f"range={self.range} is no value of white: 1 and 255 are usual")
         for name in ("mean", "deviation"):
             if len(getattr(self, name)) not in (1, self.count):
@@ -118,6 +122,9 @@ def fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
       The same, to be given to `Preprocessing`.
+
+    Raises:
+      UserError: If the size is no whole number of pixels, nor two.
     """
     found = dict(given)
     for name in ("size", "mean", "deviation"):
@@ -126,7 +133,13 @@ def fields(given: Mapping[str, Any]) -> dict[str, Any]:
             many = tuple(value) if isinstance(value, Sequence) else (value,)
             found[name] = many * 2 if name == "size" and len(many) == 1 else many
     if "size" in found:
-        found["size"] = tuple(int(side) for side in found["size"])
+        sides = found["size"]
+        if len(sides) != 2 or not all(math.isfinite(n) and n >= 1 and n == int(n) for n in sides):
+            said = ",".join(f"{n:g}" for n in (given["size"] if len(sides) != 2 else sides))
+            raise UserError(
+                f"size={said} is no size: give the side in whole pixels, or height and width"
+            )
+        found["size"] = tuple(int(side) for side in sides)
     return found
 
 
