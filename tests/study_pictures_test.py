@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mia_jax.study import pictures
+from mia_jax.study import links, pictures
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -37,3 +37,12 @@ def test_the_same_picture_is_another_file_each_time_and_looks_the_same():
     for file in (one, other):
         seen = np.asarray(Image.open(io.BytesIO(file))).astype(int)
         assert np.abs(seen - pixels[..., 0]).max() <= 1
+
+
+def test_whoever_knows_a_picture_s_name_does_not_know_its_noise():
+    """The noise of a place is the study's own: with another secret the file is another."""
+    pixels = pictures.uniform(np.random.default_rng(0).random((32, 32, 1)))
+    one, other = (links.Links(letter * links.SECRET_BYTES) for letter in (b"a", b"b"))
+    files = {pictures.encode(pixels, each.noise("1-left")) for each in (one, other)}
+    files |= {pictures.encode(pixels, b"1-left"), pictures.encode(pixels, one.noise("1-right"))}
+    assert len(files) == 4
