@@ -22,10 +22,10 @@ from experiments import (
     game,
     panel,
     quiz,
-    recipe,
     reproduce,
     train,
 )
+from mia_jax.attack.generators import mobile_stylegan_files
 from mia_jax.evidence import judges
 from mia_jax.runtime.errors import UserError
 
@@ -115,8 +115,8 @@ def nothing_begins(monkeypatch):
         (evaluate, "show"),
     ):
         monkeypatch.setattr(module, name, begun)
-    monkeypatch.setattr(recipe.mobile_stylegan_files, "installed", lambda: False)
-    monkeypatch.setattr(recipe.mobile_stylegan_files.packages, "files", lambda _: None)
+    monkeypatch.setattr(mobile_stylegan_files, "installed", lambda: False)
+    monkeypatch.setattr(mobile_stylegan_files.packages, "files", lambda _: None)
     monkeypatch.setattr(devices, "start", lambda: None)
     logger = logging.get_absl_logger()
     before = logger.level
