@@ -63,7 +63,7 @@ RUN = [
 WRONG = [
     *(("reproduce", *each) for each in [*METHOD, *RUN]),
     ("reproduce", ["--residual=nobody", *OWN], "--residual=nobody is no recognizer"),
-    ("reproduce", ["--fail_on=recognizable", *OWN], "--fail_on=recognizable cannot fail"),
+    ("reproduce", ["--fail_on=identified", *OWN], "--fail_on=identified cannot fail"),
     *(("audit", *each) for each in [*METHOD, *RUN]),
     ("audit", ["--recipe=best", "--feature_weight=1", *OWN], "--feature_weight needs a target"),
     ("audit", ["--labels=no.txt", *OWN], "--labels=no.txt does not exist"),
