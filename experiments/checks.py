@@ -6,7 +6,7 @@ known. What needs neither is refused before: `scenario_flags.from_flags`, `train
 
 from collections.abc import Sequence
 
-from experiments import attack, beside, identities, panel, release_check
+from experiments import attack, beside, experiment, identities, panel, release_check
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import Protocol
 from mia_jax.runtime.errors import UserError
@@ -31,7 +31,8 @@ def whole_run(loaded: Faces, roles: Protocol) -> None:
                 "could say whether a clone is like them"
             )
     judging(loaded, roles, names)
-    release_check.check_power(len(loaded.names), len(names), attack.RESTARTS.value)
+    people = experiment.people_of_null(loaded, roles)
+    release_check.check_power(people, len(names), attack.RESTARTS.value)
 
 
 def judging(loaded: Faces, roles: Protocol, names: Sequence[str]) -> panel.Wanted:

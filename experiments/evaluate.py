@@ -57,7 +57,8 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
     auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
-    release_check.check_power(len({*loaded.names} - {*auxiliary}), len(names), attack.restarts)
+    people = experiment.people_of_null(loaded, roles)
+    release_check.check_power(people, len(names), attack.restarts)
     views = asked_target.views_of(workdir, target, roles, names, attack.restarts)
     with experiment.timed(workdir, "evaluate"):
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)

@@ -253,6 +253,12 @@ def auxiliary_photographs(loaded: faces.Faces, roles: Protocol) -> tuple[faces.I
     return loaded.images, np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
 
 
+def people_of_null(loaded: faces.Faces, roles: Protocol) -> int:
+    """Counts among whom a judge may choose by chance: everybody but the attacker's people."""
+    auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
+    return len({*loaded.names} - {*auxiliary})
+
+
 def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:
     """Reads the attacker's faces, of people who train no recognizer.
 
