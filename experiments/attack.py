@@ -22,6 +22,7 @@ from experiments import (
     asked_target,
     clones,
     console,
+    exhibits,
     experiment,
     identities,
     one_person,
@@ -377,7 +378,7 @@ def make_clones(
         logging.info("%s is done", name)
     sharding.wait_for_all("joined")
     clones.write_manifest(workdir, roles, names, *sizes)
-    if clones.diverged(workdir, names):
+    if exhibits.diverged(workdir, names):
         logging.warning("%s", DIVERGED)
     logging.info("The clones of %d people: %s", len(names), workdir.clones)
 

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.scenarios import SCENARIOS
-from mia_jax.attack import Clones, inversion
+from mia_jax.attack import Clones
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.runtime import records, sharding, storage, workload
@@ -88,27 +87,6 @@ def to_arrays(clones: Clones, origin: Origin, keep: int) -> dict[str, np.ndarray
     trace_iterations = np.arange(0, clones.loss_trace.shape[1], every)
     common = {name: np.array(text) for name, text in dataclasses.asdict(origin).items()}
     return {**rows, "trace_iterations": trace_iterations, **common}
-
-
-def diverged(workdir: WorkDirectory, names: Sequence[str]) -> bool:
-    """Tells whether descents ended above their beginning, in the median over all restarts.
-
-    Args:
-      workdir: The work directory.
-      names: Whose clones.
-
-    Returns:
-      See `inversion.diverged`. A search that only asks has no rate, and never diverges.
-    """
-    paths = [workdir.clones_of(name) for name in names]
-    scenario = origin_of(paths[0]).attack.arguments.get("scenario")
-    if scenario is not None and SCENARIOS[str(scenario)].asks:
-        return False
-    first, last = (
-        np.concatenate([np.asarray(storage.map_array(path, name)) for path in paths])
-        for name in ("loss_trace", "last_loss")
-    )
-    return inversion.diverged(first[:, 0], last)
 
 
 def check_origin(path: pathlib.Path, origin: Origin) -> None:

@@ -12,7 +12,6 @@ from experiments import (
     asked_target,
     beside,
     checks,
-    clones,
     console,
     drawing,
     exhibits,
@@ -73,12 +72,12 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
             )
             for judge in judges
         }
-        doubts = {n: ["the attack diverged"] for n in names if clones.diverged(workdir, [n])}
+        doubts = {n: ["the attack diverged"] for n in names if exhibits.diverged(workdir, [n])}
         verdicts, conclusion = verdict.verdicts(
             judges, seen, judgements, roles.seed, auxiliary, doubts
         )
     result = provenance.complete(
-        *(workdir, loaded, roles, attack, clones.diverged(workdir, names)),
+        *(workdir, loaded, roles, attack, exhibits.diverged(workdir, names)),
         *(judgements, verdicts, conclusion),
         agreement.agreements(seen),
     )

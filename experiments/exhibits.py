@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from experiments import clones, experiment
+from experiments.scenarios import SCENARIOS
 from experiments.trained import Trained
-from mia_jax.attack import selection
+from mia_jax.attack import inversion, selection
 from mia_jax.evidence import examination
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -68,6 +69,27 @@ def origin(workdir: WorkDirectory, names: Sequence[str], weights: str) -> clones
                 "delete it and run python -m experiments.attack again"
             )
     return origins[names[0]]
+
+
+def diverged(workdir: WorkDirectory, names: Sequence[str]) -> bool:
+    """Tells whether descents ended above their beginning, in the median over all restarts.
+
+    Args:
+      workdir: The work directory.
+      names: Whose clones.
+
+    Returns:
+      See `inversion.diverged`. A search that only asks has no rate, and never diverges.
+    """
+    paths = [workdir.clones_of(name) for name in names]
+    scenario = clones.origin_of(paths[0]).attack.arguments.get("scenario")
+    if scenario is not None and SCENARIOS[str(scenario)].asks:
+        return False
+    first, last = (
+        np.concatenate([np.asarray(storage.map_array(path, name)) for path in paths])
+        for name in ("loss_trace", "last_loss")
+    )
+    return inversion.diverged(first[:, 0], last)
 
 
 def mean_face(loaded: Faces, roles: Protocol) -> np.ndarray:

@@ -12,7 +12,7 @@ import optax
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
 
-from experiments import attack, clones, experiment, identities, options, recipe, scenarios
+from experiments import attack, clones, exhibits, experiment, identities, options, recipe, scenarios
 from experiments.trained import Trained
 from mia_jax import recognizer
 from mia_jax.attack import descents, inversion, invert, losses, make_cases, objectives, spaces
@@ -132,7 +132,7 @@ class DivergedTest(FlagsTest):
                     "weights": np.array("a3"),
                 },
             )
-        self.assertEqual(clones.diverged(workdir, ("s1", "s2")), expected)
+        self.assertEqual(exhibits.diverged(workdir, ("s1", "s2")), expected)
 
 
 class MissingItemsTest(FlagsTest):
