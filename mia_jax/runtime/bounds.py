@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from mia_jax.runtime.errors import UserError
 
-ELEMENTS = (
-    2**28
-)  # Of one array: a gigabyte of float32, twice the largest layer of a VGG face network.
+# Of one array: a gigabyte of float32, twice the largest layer of a VGG face network.
+ELEMENTS = 2**28
 _UNPACKED = 2**30  # Bytes of one member of an archive that is compressed.
 
 

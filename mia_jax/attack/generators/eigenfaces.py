@@ -16,10 +16,8 @@ from mia_jax.attack import seeds, spaces
 from mia_jax.attack.spaces import Space
 from mia_jax.runtime.errors import UserError
 
-_BLOCKS, _EXTRA = (
-    4,
-    16,
-)  # Of the Krylov method: how many; how much wider than half of what is asked.
+_BLOCKS = 4  # Of the Krylov method.
+_EXTRA = 16  # How much wider a block is than half of what is asked.
 
 
 class Eigenfaces(NamedTuple):
