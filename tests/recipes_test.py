@@ -9,7 +9,16 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from mia_jax.attack import Objective, descents, invert, losses, make_cases, recipes, seeds
+from mia_jax.attack import (
+    Objective,
+    descents,
+    invert,
+    losses,
+    make_cases,
+    mi_face,
+    recipes,
+    seeds,
+)
 from mia_jax.runtime.errors import UserError
 
 SIDE, CLASSES, PEOPLE = 16, 4, 40
@@ -185,6 +194,20 @@ class RecipesTest(parameterized.TestCase):
             rest = SMALL if make is recipes.best else {}
             with self.assertRaisesRegex(UserError, message):
                 make(apply_fn, AUXILIARY, **arguments, **rest)
+
+    @parameterized.parameters(
+        ((255 * AUXILIARY).astype(np.uint8), "the faces are uint8: give float32"),
+        (255 * AUXILIARY, "the faces have values from .* to .*: give numbers in"),
+        (AUXILIARY - 0.5, "the faces have values from -0"),
+        (np.full_like(AUXILIARY, np.nan), "the faces have values from nan to nan"),
+        (AUXILIARY.transpose(0, 3, 1, 2), r"shape \(40, 1, 16, 16\).* faces.transpose"),
+        (AUXILIARY[..., 0], "shape .*: give .n, height, width, channels"),
+    )
+    def test_refuses_what_is_no_faces(self, faces, message):
+        makes = (recipes.paper, recipes.best, recipes.of_components, mi_face.mi_face)
+        for make in makes:
+            with self.assertRaisesRegex(UserError, message):
+                make(apply_fn, faces)
 
     @parameterized.parameters(
         ({"mirror": 1.5, "views_per_iteration": 1}, "mirror=1.5 must be in"),

@@ -17,6 +17,7 @@ from mia_jax.attack.losses import LossFn
 from mia_jax.attack.objectives import ApplyFn
 from mia_jax.runtime.errors import UserError
 
+_ROUNDING = 1e-3  # Of what resizing leaves beyond [0, 1].
 _FLAT, _ONE_HOT = 0.05, 1e-3  # Of the highest confidence, above chance and below certainty.
 
 
@@ -163,6 +164,35 @@ def _scale(confidences: np.ndarray) -> list[str]:
         "least_squares, shortfall) then depends on the scale of the logits, and so do the "
         "confidences of clones; check the temperature, or give a loss of standardized logits"
     ]
+
+
+def check_faces(faces: jax.Array | np.ndarray) -> None:
+    """Refuses an array that is no batch of faces as an attack takes them.
+
+    Args:
+      faces: `[n, height, width, channels]` floating-point numbers in [0, 1], 1 or 3 channels.
+
+    Raises:
+      UserError: If it is of another type, layout or range, or not finite.
+    """
+    if isinstance(faces, jax.core.Tracer):
+        return
+    array = np.asarray(faces)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(
+            f"the faces are {array.dtype}: give float32 in [0, 1], such as images / 255 of 8 bits"
+        )
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
+        first = array.ndim == 4 and array.shape[1] in (1, 3)
+        raise UserError(
+            f"the faces have the shape {array.shape}: give [n, height, width, channels], of 1 or "
+            f"3 channels{', which come last: faces.transpose(0, 2, 3, 1)' if first else ''}"
+        )
+    least, most = float(array.min()), float(array.max())
+    if not -_ROUNDING <= least <= most <= 1 + _ROUNDING:
+        raise UserError(
+            f"the faces have values from {least:.3g} to {most:.3g}: give numbers in [0, 1]"
+        )
 
 
 def from_confidences(apply_fn: ApplyFn) -> ApplyFn:

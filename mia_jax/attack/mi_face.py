@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mia_jax.attack import filters, losses, seeds, spaces
+from mia_jax.attack.check import check_faces
 from mia_jax.attack.inversion import Attack, StoppingRule
 from mia_jax.attack.objectives import ApplyFn, classification
 from mia_jax.attack.recipes import Faces
@@ -55,6 +56,7 @@ def mi_face(
     information and basic countermeasures", algorithm 1, as others have coded it; their pixels are
     not said to be clipped, and are here. The defaults are remembered, not read: unverified.
     """
+    check_faces(auxiliary)
     if not rate > 0:
         raise UserError(f"rate={rate} does not descend: give a rate above 0")
     if not 0 <= cost_enough < 1:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.attack import descents, seeds, spaces
+from mia_jax.attack.check import check_faces
 from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, RETOUCHED, Descent
 from mia_jax.attack.generators import components as local
 from mia_jax.attack.generators import (
@@ -57,6 +58,7 @@ def paper(
 
     Source: section 3, equations 6 to 10, and section 4.4.
     """
+    check_faces(auxiliary)
     space = spaces.pixels(jnp.asarray(auxiliary), seed_image)
     return descents.attack(apply_fn, auxiliary, space, PAPER | descent)
 
@@ -133,6 +135,7 @@ def of_eigenfaces(
     Raises:
       UserError: If an argument is out of range, or there are too few faces.
     """
+    check_faces(auxiliary)
     space = eigenfaces.space(
         np.asarray(auxiliary),
         components,
@@ -176,6 +179,7 @@ def of_components(
     Raises:
       UserError: If an argument is out of range, or there are too few faces.
     """
+    check_faces(auxiliary)
     space = local.space(
         np.asarray(auxiliary),
         components=components,
@@ -221,6 +225,7 @@ def of_shapes(
       MissingError: If dlib or its predictor is not installed.
       UserError: If an argument is out of range, or landmarks are found in too few faces.
     """
+    check_faces(auxiliary)
     space = shapes.space(
         np.asarray(auxiliary),
         landmarks or dlib_landmarks(),
@@ -262,6 +267,7 @@ def of_autoencoder(
     Raises:
       UserError: If an argument is out of range.
     """
+    check_faces(auxiliary)
     auxiliary = np.asarray(auxiliary)
     key = key_for(jax.random.key(0), "an autoencoder")
     fitted = vae.fit(key, auxiliary, latents=latents, steps=steps)
@@ -301,6 +307,7 @@ def of_photographs(
       MissingError: If the package is not installed.
       UserError: If an argument is out of range, or a file of the package is damaged.
     """
+    check_faces(auxiliary)
     network = network or mobile_stylegan_files.load()
     latents = photorealistic.fit_latents(jax.random.key(0), network, components)
 
@@ -348,6 +355,7 @@ def of_retouched(
       MissingError: As `of_photographs`.
       UserError: As `of_photographs`, or if there are fewer than two faces.
     """
+    check_faces(auxiliary)
     faces, many = np.asarray(auxiliary), choice(MANY)
     likeness = eigenfaces.fit(faces, min(many["components"], 2 * len(faces) - 1))
     waves = min(24, *faces.shape[1:3])
