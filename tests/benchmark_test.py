@@ -118,7 +118,8 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
         ("--json=tests", "--json=tests is a directory: name a file"),
         (
             "--suite=step,speed",
-            "--suite=step,speed: choose among step, imported, priors, train, peers, scale, memory",
+            "--suite=step,speed: choose among step, imported, priors, train, peers, scale, memory, "
+            "verdicts",
         ),
     ],
 )

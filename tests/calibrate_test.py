@@ -10,7 +10,7 @@ from absl import flags
 from absl.testing import flagsaver
 from binaries import succeed
 
-from experiments import calibrate, candidates, experiment, panel, scenario_flags, trials
+from experiments import calibrate, candidates, experiment, panel, recipe, scenario_flags, trials
 from mia_jax.evidence.calibration import Calibration, Trial
 from mia_jax.evidence.results import AttackFacts
 from mia_jax.runtime import records
@@ -163,8 +163,9 @@ def test_without_a_stranger_nobody_can_judge(monkeypatch):
 
 
 @pytest.mark.parametrize("name", candidates.CANDIDATES)
-def test_the_flags_of_a_candidate_ask_for_it(name):
+def test_the_flags_of_a_candidate_ask_for_it(monkeypatch, name):
     """Whoever gives them to the other binaries gets the same arguments, whatever the faces."""
+    monkeypatch.setattr(recipe.mobile_stylegan_files, "installed", lambda: True)
     wanted = candidates.CANDIDATES[name]
     given = dict(
         word.removeprefix("--").partition("=")[::2]
@@ -183,7 +184,7 @@ def test_every_candidate_is_another():
     assert len({*told}) == len(told)
 
 
-@pytest.mark.parametrize(("name", "times"), [("best", 1), ("best_features_1", 2)])
+@pytest.mark.parametrize(("name", "times"), [("best", 1), ("best_features_2", 2)])
 def test_features_are_fitted_to_each_victim_and_all_else_once(monkeypatch, tmp_path, name, times):
     auxiliary, fitted = object(), []
     cast = [

@@ -118,7 +118,7 @@ def test_functions_that_call_each_other_are_not_unfolded(tmp_path):
     proto.graph.node[0].op_type, proto.graph.node[0].domain = "f0", "own"
     proto.opset_import.append(helper.make_opsetid("own", 1))
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(UserError, match=r"not supported: own.f0"):
+    with pytest.raises(UserError, match=r"its functions make 1000000000000 nodes"):
         importers.load(tmp_path / "model.onnx")
 
 

@@ -111,7 +111,7 @@ def test_a_new_work_directory_is_one_as_well(tmp_path, monkeypatch):
 def test_trust_is_for_the_file_that_the_user_names(audited, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        imported.importers, "load", lambda name, output, trust: asked.append(trust) or 1 / 0
+        imported.importers, "load", lambda *given, trust: asked.append(trust) or 1 / 0
     )
     path = records.read(audited.model, imported.ModelFacts).model
     for model in (None, path):

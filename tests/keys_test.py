@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import exhibits, strategies
+from experiments.trained import Trained
 from mia_jax.attack import recipes, selection
 from mia_jax.attack.cases import restart_keys
 from mia_jax.attack.generators import vae
@@ -43,7 +44,7 @@ def test_no_program_folds_a_constant_into_the_experiment_s_key(monkeypatch):
     """What is asked of each place where something but a restart draws."""
     seen = []
     monkeypatch.setattr(selection, "robust_scores", lambda *given: seen.append(given[-1]))
-    exhibits.robust_scores(type("Target", (), {"logits": None, "params": None}), None, 0, 0)
+    exhibits.robust_scores(Trained(None, None, None), None, 0, 0)
     monkeypatch.setattr(vae, "fit", lambda key, *_, **__: seen.append(key))
     monkeypatch.setattr(vae, "space", lambda *_, **__: None)
     faces = np.zeros((3, 8, 8, 1), np.float32)

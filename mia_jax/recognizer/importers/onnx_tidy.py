@@ -152,12 +152,21 @@ def inlined(proto: Any) -> Any:
         _check_functions(proto)
         proto = onnx.inliner.inline_local_functions(proto, convert_version=True)
     version = opset(proto)
-    found = {node.op_type for node in _all(proto.graph) if node.domain in OWN_DOMAIN}
     known = {*OPERATIONS, *LOWERED, BRANCHING, "Constant"}
-    written = [("", kind) for kind in sorted(found - known) if _is_function(kind, version)]
-    if not written:
-        return proto
-    return onnx.inliner.inline_selected_functions(proto, written, inline_schema_functions=True)
+    found = _kinds(proto)
+    for kind in sorted(found - known):
+        if _is_function(kind, version):
+            written = onnx.inliner.inline_selected_functions(
+                proto, [("", kind)], inline_schema_functions=True
+            )
+            if _kinds(written) <= known | found:  # Else the operation itself is refused by name.
+                proto = written
+    return proto
+
+
+def _kinds(proto: Any) -> set[str]:
+    """Lists the operations of a graph that are ONNX's own."""
+    return {node.op_type for node in _all(proto.graph) if node.domain in OWN_DOMAIN}
 
 
 def _all(graph: Any) -> Iterable[Any]:
