@@ -14,6 +14,13 @@ from mia_jax.runtime.ledger import REPEATED, Ledger, Line
 IMAGES = np.random.default_rng(0).random((6, 2, 2, 1)).astype(np.float32)
 
 
+def test_nobody_else_may_read_what_was_answered(tmp_path):
+    Ledger(tmp_path / "new" / "asked.sqlite")
+    for path in (tmp_path / "new").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
 class Model:
     """Sums the pixels, and may fail."""
 

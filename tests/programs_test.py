@@ -35,6 +35,11 @@ EXPRESSIONS = {
     "__import__('os').system('true')": False,
     "Symbol('s0', positive=__import__('os'))": False,
     'Symbol("s0\'); import os")': False,
+    # sympy drops line ends before it reads: what was a comment is none then.
+    "Symbol('a\\\n') # ')+__import__('os').getpid() #\n": False,
+    "s0 # \n+open('x')": False,
+    "s0\n": False,
+    "Symbol('s0', positive='yes')": False,
     "s0.func": False,
     "(lambda: 1)()": False,
     "[s0 for s0 in ()]": False,
@@ -91,6 +96,8 @@ HOSTILE = {
     "load": (node(target="torch.load"), "an operator"),
     "library": (node(target="torch.ops.load_library"), "an operator"),
     "file": (node(target="torch.ops.aten.from_file.default"), "an operator"),
+    "save": (node(target="torch.ops.aten.save.default"), "an operator"),
+    "print": (node(target="torch.ops.aten._print.default"), "an operator"),
     "loader": (node(target="torch.ops.aten.__loader__.exec_module"), "an operator"),
     "class": (node(target="torch.ops.aten.relu.__class__"), "an operator"),
     "deep": (node(target="torch.ops.aten.relu.default.redispatch"), "an operator"),
@@ -165,7 +172,11 @@ FILES = {
     "nowhere": (weights(path_name="weight_7"), "lacks 'weight_7', which"),
     "empty tensor": (
         weights(tensor_meta=payload("", (10**6, 10**6))["tensor_meta"]),
-        "declares 1000000000000 numbers of w, and holds fewer bytes",
+        "asks for an array of 1000000x1000000 numbers",
+    ),
+    "larger tensor": (
+        weights(tensor_meta=payload("", (1000, 1000))["tensor_meta"]),
+        "declares 1000000 numbers of w, and holds fewer bytes",
     ),
     "negative tensor": (weights(tensor_meta=payload("", (-1,))["tensor_meta"]), "declares -1"),
     "old": ({"models/model.json": None}, "it lacks models/model.json.*PyTorch 2.9"),
@@ -198,7 +209,13 @@ def test_an_odd_archive_is_refused_in_one_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [{"as_ints": [100000, 100000]}, {"as_int": 10**10}], ids=["full", "arange"]
+    "given",
+    [
+        {"as_ints": [100000, 100000]},
+        {"as_int": 10**10},
+        {"as_sym_ints": [{"as_int": 2**20}, {"as_int": 2**20}]},
+    ],
+    ids=["full", "arange", "full of symbols"],
 )
 def test_arrays_that_no_recognizer_needs_are_refused(given, tmp_path):
     model = program()

@@ -537,10 +537,13 @@ class OthersTest(StorageTest):
         with self.assertRaisesRegex(UserError, "unpacks to 2147483776 bytes: at most 1073741824"):
             storage.read_arrays(path)
 
-    @parameterized.parameters(((10**6, 10**6),), ((2**62,),), ((-1, 5),))
-    def test_an_array_that_declares_more_than_it_holds_is_not_allocated(self, shape):
+    @parameterized.parameters(
+        ("<f4", (10**6, 10**6)), ("<f4", (2**62,)), ("<f4", (-1, 5)),
+        ("<U0", (2**33,)), ("|S0", (10**6,)), ("<f4", (2**40, 0)),  # Of no bytes each.
+    )  # fmt: skip
+    def test_an_array_that_declares_more_than_it_holds_is_not_allocated(self, kind, shape):
         with zipfile.ZipFile(self.root / "a.npz", "w") as archive, archive.open("a.npy", "w") as m:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            header = {"descr": kind, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(m, header)
         with self.assertRaisesRegex(UserError, r"a\.npz cannot be read \(it declares an array"):
             storage.read_arrays(self.root / "a.npz")

@@ -8,6 +8,7 @@ what it was about to show then counts as a call that failed.
 import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.runtime import storage
 from mia_jax.runtime.asking import Caller
 from mia_jax.runtime.errors import UserError
 
@@ -76,8 +78,10 @@ class Ledger:
           UserError: If it is none of ours, or damaged.
         """
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.make_directory(path.parent)
         try:
+            # SQLite gives its own files beside this one the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
             with self._transaction():
                 for table in _TABLES:

@@ -34,7 +34,7 @@ _SAMPLES = "data/sample_inputs/model.pt"
 _WORD = re.compile(r"-?[A-Za-z0-9_.]*")
 _SAYING = re.compile(r"[A-Za-z0-9_.,:;+<>=() /*\[\]-]{0,200}")  # No quotes, and nothing escaped.
 _OPERATORS = re.compile(
-    r"torch\.ops\.aten\.(?!\w*(file|storage))([a-z]\w*|_[a-z]\w*|__(and|or|xor)__)\.[A-Za-z]\w*"
+    r"torch\.ops\.aten\.(?!\w*(file|storage|save|print|warn))([a-z]\w*|_[a-z]\w*|__(and|or|xor)__)\.[A-Za-z]\w*"
     r"|torch\.ops\.higher_order\.wrap_with_set_grad_enabled"
     r"|torch\.sym_(int|float|max|min|not|ite|sqrt|sum)"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pos|pow|eq|ne|ge|gt|le|lt|and_|or_|getitem)"
@@ -42,6 +42,9 @@ _OPERATORS = re.compile(
 )
 _COUNTED = re.compile(r"torch\.ops\.aten\.\w*(arange|linspace|logspace|eye|indices|perm|window)")
 _FUNCTIONS = ("Add", "Mul", "Max", "Min", "FloorDiv", "CeilDiv", "Mod", "PythonMod", "Integer")
+# What sympy reads as Python does: it drops line ends, which would end a comment or a string.
+_WRITTEN = re.compile(r"[\w (),'+*/=-]*", re.ASCII)
+_SIZES = ("as_ints", "as_sym_ints", "sizes")
 _SYMBOL = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)
 _ASSUMED = ("positive", "integer", "nonnegative")
@@ -198,8 +201,9 @@ def _check_value(path: str, key: str, value: Any) -> None:
     elif isinstance(value, list):
         for each in value:
             _check_value(path, key, each)
-        if key == "as_ints":
-            bounds.check_elements(path, [abs(each) for each in value if each])
+        if key in _SIZES:
+            sizes = [each.get("as_int") if isinstance(each, dict) else each for each in value]
+            bounds.check_elements(path, [abs(each) for each in sizes if isinstance(each, int)])
     elif isinstance(value, str):
         _check_text(path, key, value)
     elif isinstance(value, int) and abs(value) > _LARGEST:
@@ -225,7 +229,7 @@ def _check_text(path: str, key: str, text: str) -> None:
 
 def _is_expression(text: str) -> bool:
     """Tells whether a text is arithmetic of symbols and integers."""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or not _WRITTEN.fullmatch(text):
         return False
     try:
         return _is_arithmetic(ast.parse(text, mode="eval").body)
@@ -252,7 +256,10 @@ def _is_arithmetic(node: ast.expr) -> bool:
             func=ast.Name(id="Symbol"), args=[ast.Constant(value=str() as name)], keywords=given
         ):
             return bool(_SYMBOL.fullmatch(name)) and all(
-                each.arg in _ASSUMED and isinstance(each.value, ast.Constant) for each in given
+                each.arg in _ASSUMED
+                and isinstance(each.value, ast.Constant)
+                and isinstance(each.value.value, bool)
+                for each in given
             )
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]):
             return name in _FUNCTIONS and all(_is_arithmetic(part) for part in parts)
