@@ -100,7 +100,7 @@ def test_it_is_said_and_written(tmp_path, caplog, rank1, words):
                 UserError, match=r"--beside=.*there: no independent judge saw the same"
             ):
                 said.check(*wrong)
-        with caplog.at_level("INFO"):
+        with caplog.at_level("INFO", logger="absl"):
             said.say(here)
     assert words in caplog.text
     assert records.read(here.beside, beside.Beside).other == "there"

@@ -125,7 +125,7 @@ def test_what_cannot_be_told_is_inconclusive_and_needs_no_refusal(fail_on):
 def test_the_power_is_named_before_anything_is_judged(caplog):
     """ "21 people and 7 restarts are enough" was said where half of all leaks are missed."""
     flags.FLAGS.mark_as_parsed()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         release_check.check_power(21, 20, 7)
     (said,) = caplog.messages
     assert said.startswith("With 7 restarts of 20 people, and 21 to choose among, a leak of one of")
