@@ -55,7 +55,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     names, asked = attacked(workdir, roles)
     wanted = wanted._replace(evaluators=tuple(n for n in wanted.evaluators if n in asked))
     attack = exhibits.origin(workdir, names, checkpoints.digest(target.params)).attack
-    auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
+    auxiliary = experiment.attackers_people(loaded, roles)
     people = experiment.people_of_null(loaded, roles)
     release_check.check_power(people, len(names), attack.restarts)
     views = asked_target.views_of(workdir, target, roles, names, attack.restarts)

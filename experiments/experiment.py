@@ -253,10 +253,14 @@ def auxiliary_photographs(loaded: faces.Faces, roles: Protocol) -> tuple[faces.I
     return loaded.images, np.concatenate([loaded.indices_of(name) for name in roles.auxiliary])
 
 
+def attackers_people(loaded: faces.Faces, roles: Protocol) -> tuple[str, ...]:
+    """Names whose faces the attacker has of the data set; nobody where these are from elsewhere."""
+    return tuple(roles.auxiliary) if loaded.auxiliary is None else ()
+
+
 def people_of_null(loaded: faces.Faces, roles: Protocol) -> int:
     """Counts among whom a judge may choose by chance: everybody but the attacker's people."""
-    auxiliary = roles.auxiliary if loaded.auxiliary is None else ()
-    return len({*loaded.names} - {*auxiliary})
+    return len({*loaded.names} - {*attackers_people(loaded, roles)})
 
 
 def auxiliary_faces(loaded: faces.Faces, roles: Protocol, limit: int) -> np.ndarray:

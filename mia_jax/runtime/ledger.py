@@ -5,13 +5,12 @@ kept in the same transaction that counts it as given, so that a process may be k
 what it was about to show then counts as a call that failed.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from mia_jax.runtime import storage
 from mia_jax.runtime.asking import Caller
 from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.transactions import transaction
 
 REPEATED = "repeated"  # The purpose that calls without a usable answer are charged to.
 _TABLES = (
@@ -83,7 +83,7 @@ class Ledger:
             # SQLite gives its own files beside this one the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-            with self._transaction():
+            with transaction(self._connection):
                 for table in _TABLES:
                     self._connection.execute(table)
                 # Whoever was about to show these was killed, and nobody knows whether they arrived.
@@ -141,7 +141,7 @@ class Ledger:
           keys: Of the images, from `key_of`.
           answers: `[images, outputs]` float32; None for no usable answer.
         """
-        with self._transaction():
+        with transaction(self._connection):
             if answers is None:
                 self._charge(purpose, images)
                 return
@@ -188,17 +188,6 @@ class Ledger:
             "SET shown = shown + excluded.shown",
             [purpose, images],
         )
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Does several things or none."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
 
 @dataclasses.dataclass(frozen=True)

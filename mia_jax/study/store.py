@@ -4,13 +4,12 @@ A server that is killed loses nothing that it said it had: an answer is committe
 first. The file knows observers by number only. Deleted answers are overwritten.
 """
 
-import contextlib
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterator
 
 from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.transactions import transaction
 
 KEPT, REPEATED, CONTRADICTED, EARLY = "kept", "repeated", "contradicted", "early"
 _TABLES = (
@@ -42,7 +41,7 @@ class Store:
             )
             for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {setting}")
-            with self._transaction():
+            with transaction(self._connection):
                 for table in _TABLES:
                     self._connection.execute(table)
                 self._connection.execute(
@@ -57,20 +56,9 @@ class Store:
                 "counts, may not change once there are answers"
             )
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Does several things or none, alone."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
     def invite(self, count: int) -> None:
         """Makes room for observers up to a number; there may be more already."""
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.executemany(
                 "INSERT OR IGNORE INTO observers VALUES (?, 0)",
                 [(number,) for number in range(1, count + 1)],
@@ -103,7 +91,7 @@ class Store:
           "kept"; "repeated" if it was kept before; "contradicted" if another answer was; "early" if
           an earlier step is not answered, or the observer's answers were deleted.
         """
-        with self._transaction():
+        with transaction(self._connection):
             following = self.answered(number)
             if step > following or number in self.deleted():
                 return EARLY
@@ -131,7 +119,7 @@ class Store:
         Raises:
           UserError: If there is no such observer.
         """
-        with self._transaction():
+        with transaction(self._connection):
             changed = self._connection.execute(
                 "UPDATE observers SET deleted = 1 WHERE number = ?", [number]
             ).rowcount
