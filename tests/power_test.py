@@ -12,7 +12,9 @@ PEOPLE, RESTARTS, DIRECTIONS = 40, 10, 24
 LOOKS = np.random.default_rng(0).normal(size=(PEOPLE, DIRECTIONS))
 NAMES = tuple(f"p{i}" for i in range(PEOPLE))
 JUDGE = types.SimpleNamespace(
-    people=NAMES, match=lambda vectors: -scipy.spatial.distance.cdist(vectors, LOOKS)
+    people=NAMES,
+    match=lambda vectors: -scipy.spatial.distance.cdist(vectors, LOOKS),
+    templates=LOOKS,
 )
 
 
@@ -43,7 +45,8 @@ def shown(view):
     """What the tests say, with fewer pairings than usual."""
     sets = significance.of_strangers([JUDGE], [view])
     stands_out = significance.excess(sets)
-    found = significance.p_values(stands_out, sets.aims)
+    own = stands_out[range(len(sets.aims)), sets.aims]
+    found = significance.p_values(own, significance.null(stands_out, sets.aims))
     draws = significance.pairings(len(sets.aims), len(sets.people), 0, 299)
     of_all = significance.p_value_of_all(stands_out, sets.aims, draws)
     return significance.corrected(dict(zip(view, found, strict=True)), of_all)
@@ -106,7 +109,9 @@ def test_too_few_people_to_show_any_leak():
 
 def test_features_that_are_no_numbers_show_no_leak():
     broken = types.SimpleNamespace(
-        people=NAMES, match=lambda vectors: np.full((len(vectors), PEOPLE), np.nan)
+        people=NAMES,
+        match=lambda vectors: np.full((len(vectors), PEOPLE), np.nan),
+        templates=None,
     )
     assert power.smallest_leaks([broken], [draw(3)], 0).people["p0"] is None
 

@@ -28,11 +28,31 @@ def test_what_can_be_reached_at_best(sets, people, reached):
         assert min(best) == pytest.approx(max(significance.least_p_value(sets, people), 1e-4))
 
 
-def test_standardized_by_loops():
+def nothing_in_common(people):
+    return significance.looks_in_common(np.zeros((people, 1)))
+
+
+def test_looks_in_common_are_an_inverse_covariance():
+    templates = np.random.default_rng(0).normal(size=(9, 4))
+    centered = templates - templates.mean(axis=0)
+    covariance = np.eye(9) + 16 * centered @ centered.T / np.trace(centered @ centered.T)
+    inverse, ones = np.linalg.inv(covariance), np.ones((9, 1))
+    without_mean = inverse - inverse @ ones @ ones.T @ inverse / inverse.sum()
+    basis = significance.looks_in_common(templates)
+    assert np.eye(9) - basis @ basis.T == pytest.approx(without_mean)
+
+
+@pytest.mark.parametrize("looks", [np.zeros((9, 1)), np.random.default_rng(1).normal(size=(9, 4))])
+def test_standardized_by_loops(looks):
+    """Each score against the prediction by generalized least squares from all the others."""
     rng = np.random.default_rng(0)
     clones, seeds = rng.normal(size=(2, 5, 9))
     aims = np.array([3, 0, 8, 4, 1])
-    found = significance.standardized(clones, seeds, aims)
+    in_common = significance.looks_in_common(looks)
+    found = significance.standardized(clones, seeds, aims, in_common)
+    centered = looks - looks.mean(axis=0)
+    trace = np.trace(centered @ centered.T)
+    covariance = np.eye(9) + (16 * centered @ centered.T / trace if trace else 0)
     excess = np.zeros((5, 9))
     for i in range(5):
         for g in range(9):
@@ -40,9 +60,41 @@ def test_standardized_by_loops():
             excess[i, g] = clones[i, g] - np.mean(others)
     for i in range(5):
         for g in range(9):
-            rest = [excess[i, h] for h in range(9) if h not in (g, aims[i])]
-            expected = (excess[i, g] - np.mean(rest)) / np.std(rest, ddof=1)
+            rest = [h for h in range(9) if h not in (g, aims[i])]
+            inverse = np.linalg.inv(covariance[np.ix_(rest, rest)])
+            known, ones = excess[i, rest], np.ones(len(rest))
+            mean = ones @ inverse @ known / inverse.sum()
+            weights = inverse @ covariance[rest, g]
+            predicted = mean + weights @ (known - mean)
+            variance = (known - mean) @ inverse @ (known - mean) / (len(rest) - 1)
+            error = covariance[g, g] - weights @ covariance[rest, g]
+            error += (1 - weights.sum()) ** 2 / inverse.sum()  # The mean is unknown as well.
+            expected = (excess[i, g] - predicted) / np.sqrt(variance * error)
             assert found[i, g] == pytest.approx(expected)
+
+
+def test_who_looks_alike_hides_nobody():
+    """Clones that look like a group are near to all of it; a leak is what exceeds the group."""
+    rng, hits = np.random.default_rng(8), {True: 0, False: 0}
+    for _ in range(60):
+        group = np.repeat(np.eye(4), 10, axis=0)
+        looks = 3 * group + rng.normal(size=(40, 4)) / 9
+        scores = rng.normal(size=(10, 4)) @ group.T * 3 + rng.normal(size=(10, 40))
+        scores[0, 0] += 5
+        for known in hits:
+            in_common = significance.looks_in_common(looks * known)
+            excess = significance.standardized(scores, scores, np.arange(10), in_common)
+            null = significance.null(excess, np.arange(10))
+            hits[known] += significance.p_values(excess[0, 0], null) < 0.005
+    assert hits[True] > 50 > 25 > hits[False]
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, -1e6])
+def test_scores_that_are_all_the_same_stand_out_nowhere(constant):
+    scores, aims = np.full((3, 8), constant), np.arange(3)
+    looks = np.random.default_rng(0).normal(size=(8, 3))
+    for basis in (nothing_in_common(8), significance.looks_in_common(looks)):
+        assert not significance.standardized(scores, scores, aims, basis).any()
 
 
 def test_chance_levels_of_the_test_of_sets_are_kept():
@@ -52,9 +104,10 @@ def test_chance_levels_of_the_test_of_sets_are_kept():
     for _ in range(300):
         clones = rng.normal(size=(4, 25)) + 2 * rng.normal(size=25) + rng.normal(size=(4, 1))
         aims = rng.permutation(25)[:4]
-        excess = significance.standardized(clones, clones, aims)
-        p_values += significance.p_values(excess, aims).tolist()
+        excess = significance.standardized(clones, clones, aims, nothing_in_common(25))
         own = np.arange(25) == aims[:, None]
+        null = significance.null(excess, aims)
+        p_values += significance.p_values(excess[range(4), aims], null).tolist()
         counted = [(1 + np.sum(excess[~own] >= x)) / (1 + np.sum(~own)) for x in excess[own]]
         order = [counted[place] for place in np.argsort(np.argsort(aims))]
         assert sorted(p_values[-4:]) == pytest.approx(sorted(order))
@@ -68,7 +121,8 @@ def seen(together):
 
 
 def judge_of(people):
-    return planted.stranger()._replace(people=tuple(f"p{i}" for i in range(people)))
+    names = tuple(f"p{i}" for i in range(people))
+    return planted.stranger()._replace(people=names, templates=None)
 
 
 def views(scores):
@@ -94,12 +148,13 @@ def set_tests(scores, auxiliary=()):
 
 def test_the_overall_p_value_by_all_pairings():
     scores = np.random.default_rng(1).normal(size=(3, 9)) + np.eye(3, 9)
-    excess = significance.standardized(scores, scores, np.arange(3))
+    excess = significance.standardized(scores, scores, np.arange(3), nothing_in_common(9))
+    deviates = scipy.stats.norm.ppf((scipy.stats.rankdata(excess) - 0.5) / 27).reshape(3, 9)
 
     def weight(aims):
-        z = excess[range(3), aims]
+        z = deviates[range(3), aims]
         of_all = np.exp(2 * z.sum() / np.sqrt(3) - 2)
-        return of_all + np.mean(np.exp(4 * z - 8))
+        return of_all + 3 * np.mean(np.exp(3 * z - 4.5))
 
     weights = [weight(aims) for aims in itertools.permutations(range(9), 3)]
     expected = np.mean(np.array(weights) >= weight(range(3)) * (1 - 1e-9))
@@ -198,8 +253,9 @@ def test_any_positive_at_all_is_as_rare_as_promised():
     for _ in range(trials):
         scores = rng.normal(size=(8, 24)) + rng.normal(size=24)
         aims = np.arange(8)
-        excess = significance.standardized(scores, scores, aims)
-        people = dict(zip("abcdefgh", significance.p_values(excess, aims), strict=True))
+        excess = significance.standardized(scores, scores, aims, nothing_in_common(24))
+        found = significance.p_values(excess[aims, aims], significance.null(excess, aims))
+        people = dict(zip("abcdefgh", found, strict=True))
         found = significance.corrected(people, significance.p_value_of_all(excess, aims, draws))
         positive += min(found.overall, *found.people.values()) <= 0.05
         sums = excess[range(8), draws].sum(axis=1)

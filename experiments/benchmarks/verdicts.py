@@ -126,10 +126,16 @@ def tested(world: World, drawn: Drawn, pairings: np.ndarray) -> Said:
         return -scipy.spatial.distance.cdist(images.mean(axis=1), looks)[None]
 
     sets = significance.Sets(
-        tuple(map(str, range(people))), aims, together(drawn.clones), together(drawn.seeds)
+        people=tuple(map(str, range(people))),
+        aims=aims,
+        clones=together(drawn.clones),
+        seeds=together(drawn.seeds),
+        in_common=(significance.looks_in_common(looks),),
     )
     stands_out = significance.excess(sets)
-    of_people = dict(zip(sets.people, significance.p_values(stands_out, aims), strict=False))
+    null = significance.null(stands_out, aims)
+    p_values = significance.p_values(stands_out[aims, aims], null)
+    of_people = dict(zip(sets.people, p_values, strict=False))
     found = significance.corrected(
         of_people, significance.p_value_of_all(stands_out, aims, pairings)
     )

@@ -49,6 +49,8 @@ class Judge(NamedTuple):
       confidence: From scores to what is reported of them, both `[n, people]`: for logits the
         softmax.
       detect: From images to `[n]`, whether there is a face; None for a judge who does not say.
+      templates: `[people, features]`: what the judge remembers of each. It says who looks like
+        whom, which the tests of significance ask of strangers; None for a judge who does not say.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Judge(NamedTuple):
     shares: frozenset[str]
     confidence: Callable[[np.ndarray], np.ndarray] = statistics.confidences
     detect: ImageFn | None = None
+    templates: np.ndarray | None = None
 
     @property
     def stranger(self) -> bool:
@@ -130,6 +133,7 @@ def embedder_judge(
         shares=_checked_shares(shares),
         confidence=lambda scores: np.nan_to_num(scores, nan=-_FAR),
         detect=embedder.detect,
+        templates=templates,
     )
 
 

@@ -48,12 +48,13 @@ class _Run(NamedTuple):
     """What was tested: scores, how far sets stand out, and what that comes to."""
 
     sets: significance.Sets
-    stands_out: np.ndarray
     null: np.ndarray  # Sorted.
+    everything: np.ndarray  # With the sets' own, sorted.
     p_values: np.ndarray
     of_others: tuple[np.ndarray, ...]  # What people score for sets aimed at others, by judge.
     draws: np.ndarray
-    drawn: np.ndarray  # How far the sets stand out for these.
+    own: np.ndarray  # How far the sets stand out for their aims, as normal deviates.
+    drawn: np.ndarray  # How far they do for those drawn, alike.
     evidence: np.ndarray  # What that comes to.
 
 
@@ -95,19 +96,22 @@ def smallest_leaks(
     rng = np.random.default_rng(seed)
     sets = significance.of_strangers(strangers, views, auxiliary)
     stands_out = significance.excess(sets)
-    own = np.arange(len(sets.people)) == sets.aims[:, None]
+    null, rows = significance.null(stands_out, sets.aims), np.arange(len(names))
+    everything = np.sort(stands_out, axis=None)
+    deviates = significance.normal_scores(stands_out, everything)
     draws = significance.pairings(len(names), len(sets.people), seed, _PAIRINGS)
-    drawn = stands_out[np.arange(len(names)), draws]
+    drawn = deviates[rows, draws]
     run = _Run(
         sets=sets,
-        stands_out=stands_out,
-        null=np.sort(stands_out[~own]),
-        p_values=significance.p_values(stands_out, sets.aims),
+        null=null,
+        everything=everything,
+        p_values=significance.p_values(stands_out[rows, sets.aims], null),
         of_others=tuple(
             significance.due_to_people(clones, seeds, sets.aims)
             for clones, seeds in zip(sets.clones, sets.seeds, strict=True)
         ),
         draws=draws,
+        own=deviates[rows, sets.aims],
         drawn=drawn,
         evidence=significance.evidence(drawn),
     )
@@ -155,7 +159,11 @@ def _plant(
         columns = [judge.people.index(name) for name in run.sets.people]
         excess = scored[:, columns].reshape(_DRAWS, len(_FRACTIONS), -1)
         excess -= run.of_others[number][bases, None]
-        stands_out.append(_standardized(excess, run.sets.aims[place], run.sets.aims[bases]))
+        stands_out.append(
+            _standing_out(
+                excess, run.sets.in_common[number], run.sets.aims[place], run.sets.aims[bases]
+            )
+        )
     mean = np.mean(stands_out, axis=0)
     return _Planted(np.nan_to_num(mean, nan=-np.inf), np.stack(ranks))
 
@@ -168,23 +176,23 @@ def _without(vectors: np.ndarray, origin: np.ndarray, truth: np.ndarray) -> np.n
     return found
 
 
-def _standardized(excess: np.ndarray, aim: int, aims: np.ndarray) -> np.ndarray:
+def _standing_out(
+    excess: np.ndarray, in_common: np.ndarray, aim: int, aims: np.ndarray
+) -> np.ndarray:
     """Returns how far the aim stands out of all but itself and those aimed at before, `aims`."""
-    people = np.arange(excess.shape[-1])
-    counted = ((people != aim) & (people != aims[:, None]))[:, None]
-    mean = excess.mean(axis=-1, where=counted)
-    deviation = excess.std(axis=-1, where=counted, ddof=1)
-    far = excess[..., aim] - mean
-    found: np.ndarray = np.where(deviation > 0, far / np.where(deviation > 0, deviation, 1), 0)
-    return found
+    draws, fractions, people = excess.shape
+    before = None if (aims == aim).all() else np.repeat(aims, fractions)
+    found = significance.standing_out(excess.reshape(-1, people), in_common, before)[:, aim]
+    return found.reshape(draws, fractions)
 
 
 def _power_of_one(run: _Run, place: int, stands_out: np.ndarray) -> np.ndarray:
     """Returns how often the person is found, by fraction."""
-    as_far = len(run.null) - np.searchsorted(run.null, stands_out, side="left")
-    found = (1 + as_far) / (1 + len(run.null)) <= _level(np.delete(run.p_values, place))
+    enough = _level(np.delete(run.p_values, place))
+    found = significance.p_values(stands_out, run.null) <= enough
     if len(run.p_values) > 1:
-        found &= _of_all_with(run, place, stands_out) <= significance.LEVEL
+        leak = significance.normal_scores(stands_out, run.everything)
+        found &= _of_all_with(run, place, leak) <= significance.LEVEL
     power: np.ndarray = found.mean(axis=0)
     return power
 
@@ -202,20 +210,19 @@ def _level(others: np.ndarray) -> float:
     return significance.LEVEL / left
 
 
-def _of_all_with(run: _Run, place: int, stands_out: np.ndarray) -> np.ndarray:
+def _of_all_with(run: _Run, place: int, leak: np.ndarray) -> np.ndarray:
     """Returns the p-values of the test over all people, where this person has a leak."""
     count = len(run.sets.aims)
-    own = run.stands_out[np.arange(count), run.sets.aims]
 
-    def but_one(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        bounded = np.clip(np.delete(values, place, axis=-1), -significance.MOST, significance.MOST)
-        return bounded.sum(axis=-1), significance.of_one(bounded).sum(axis=-1)
+    def but_one(deviates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        others = np.delete(deviates, place, axis=-1)
+        return others.sum(axis=-1), significance.of_one(others).sum(axis=-1)
 
     def with_leak(total: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-        leak = np.clip(stands_out, -significance.MOST, significance.MOST)[..., None]
-        return significance.combined(total + leak, ratios + significance.of_one(leak), count)
+        each = leak[..., None]
+        return significance.combined(total + each, ratios + significance.of_one(each), count)
 
-    weights = with_leak(*but_one(own))[..., 0]
+    weights = with_leak(*but_one(run.own))[..., 0]
     hit = run.draws[:, place] == run.sets.aims[place]  # These draw the leak itself.
     misses = np.sort(run.evidence[~hit])
     as_far = len(misses) - np.searchsorted(misses, weights - 1e-9, side="left")
@@ -230,6 +237,7 @@ def _of_all(
     """Finds the smallest leak of everybody that the test over all people shows."""
     hit = run.draws == run.sets.aims
     pool = np.concatenate([each.stands_out for each in planted])
+    pool = significance.normal_scores(pool, run.everything)
     allowed = int(significance.LEVEL * (1 + len(run.draws)) + 1e-9) - 1
 
     def power(step: int) -> float:
@@ -282,12 +290,13 @@ def expected(
     aims = np.arange(sets)
     shift, spread = _shift(rank1, people), np.sqrt(_SHARED + (1 - _SHARED) / restarts)
     draws = significance.pairings(sets, people, seed, _PAIRINGS)
+    in_common = significance.looks_in_common(np.zeros((people, 1)))
     hits = 0
     for _ in range(_TRIALS):
         clones = spread * rng.normal(size=(sets, people))
         clones[0, 0] += np.sqrt(_SHARED) * shift
-        found = significance.standardized(clones, np.zeros_like(clones), aims)
-        p_values = significance.p_values(found, aims)
+        found = significance.standardized(clones, np.zeros_like(clones), aims, in_common)
+        p_values = significance.p_values(found[aims, aims], significance.null(found, aims))
         of_all = significance.p_value_of_all(found, aims, draws) if sets > 1 else None
         numbered = {str(place): float(p_value) for place, p_value in enumerate(p_values)}
         hits += significance.corrected(numbered, of_all).people["0"] <= significance.LEVEL

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 from mia_jax.evidence.examination import Examined
 from mia_jax.evidence.judges import Judge
@@ -21,8 +22,11 @@ _DRAWS = 9999  # Ways to pair sets with people that are tried.
 _AT_ONCE = 500  # Of these, how many at a time.
 # By how many standard deviations a leak lifts the mean of all sets, or one set, where the test
 # over all people looks hardest; and how much more weight the latter has. Chosen in a simulation.
-_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 4.0, 1.0
-MOST = 30.0  # Deviations beyond which a set counts no more.
+_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 3.0, 3.0
+# How much of the scores' variance people's looks explain, in units of what is a person's own; shared
+# out among the directions of looks by their variance. Chosen in a simulation.
+_IN_COMMON = 16.0
+_LITTLE = 1e-9  # Rounding errors.
 
 Views = Sequence[Mapping[str, Examined]]
 
@@ -48,12 +52,14 @@ class Sets(NamedTuple):
       aims: `[sets]`: at which of them each set is aimed.
       clones: `[judges, sets, people]`: scores of the clones, higher for more like.
       seeds: `[judges, sets, people]`: the same of the seeds.
+      in_common: `[people, directions]` for each judge, of `looks_in_common`.
     """
 
     people: tuple[str, ...]
     aims: np.ndarray
     clones: np.ndarray
     seeds: np.ndarray
+    in_common: tuple[np.ndarray, ...]
 
 
 def least_p_value(sets: int, people: int) -> float:
@@ -110,7 +116,8 @@ def set_p_values(
     """Tests whether each person's clones taken together are nearer to the person than to others.
 
     A permutation test: the statistic is how far the score of the person exceeds what other sets
-    score for this person, in standard deviations over everybody in the null, mean over the judges.
+    score for this person, and what people of like looks score (`standing_out`), in standard
+    deviations over everybody in the null, mean over the judges.
     Under the null hypothesis it is exchangeable with the same figure for the people at whom a set
     was not aimed; those of all sets are its distribution.
 
@@ -124,7 +131,9 @@ def set_p_values(
       One-sided p-values by person, not corrected; none is below 1 / (1 + sets x (people - 1)).
     """
     sets = of_strangers(strangers, views, auxiliary)
-    found = p_values(excess(sets), sets.aims)
+    stands_out = excess(sets)
+    own = stands_out[np.arange(len(sets.aims)), sets.aims]
+    found = p_values(own, null(stands_out, sets.aims))
     return dict(zip(views[0], found.tolist(), strict=True))
 
 
@@ -134,8 +143,9 @@ def overall_p_value(
     """Tests whether clones and people belong together, over all people at once.
 
     A permutation test: under the null hypothesis clones tell nothing of their aim, and any other
-    people of the null belong to them as well. The statistic is the mean of two likelihood ratios
-    of what `set_p_values` looks at: of a leak of everybody, and of a strong one of somebody.
+    people of the null belong to them as well. The statistic is the weighted sum of two likelihood
+    ratios of what `set_p_values` looks at, each as a normal deviate: of a leak of everybody, and of
+    a strong one of somebody.
 
     Args:
       strangers: The judges.
@@ -180,7 +190,15 @@ def of_strangers(strangers: Sequence[Judge], views: Views, auxiliary: Collection
         )
 
     aims = np.array([people.index(name) for name in names])
-    return Sets(people, aims, of("clones"), of("seeds"))
+    in_common = tuple(looks_in_common(_templates(judge, people)) for judge in strangers)
+    return Sets(people, aims, of("clones"), of("seeds"), in_common)
+
+
+def _templates(judge: Judge, people: Sequence[str]) -> np.ndarray:
+    """Returns what a judge remembers of people; of one who does not say, nothing of any."""
+    if judge.templates is None:
+        return np.zeros((len(people), 1))
+    return judge.templates[[judge.people.index(name) for name in people]]
 
 
 def excess(sets: Sets) -> np.ndarray:
@@ -192,36 +210,98 @@ def excess(sets: Sets) -> np.ndarray:
     Returns:
       `[sets, people]`: `standardized`; what is not a number speaks for nobody.
     """
-    each = [standardized(*pair, sets.aims) for pair in zip(sets.clones, sets.seeds, strict=True)]
+    each = [
+        standardized(*scores, sets.aims, in_common)
+        for *scores, in_common in zip(sets.clones, sets.seeds, sets.in_common, strict=True)
+    ]
     found: np.ndarray = np.mean(each, axis=0)
     own = np.arange(found.shape[1]) == sets.aims[:, None]
     return np.where(np.isnan(found), np.where(own, -np.inf, np.inf), found)
 
 
-def standardized(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.ndarray:
-    """Takes out of scores what is due to a set of images, and what is due to a person.
+def looks_in_common(templates: np.ndarray) -> np.ndarray:
+    """Says what people have in common, so that the scores of some predict those of the others.
+
+    Clones that look like a man in glasses score high for all such men; what tells of one man is how
+    far he exceeds the others. Scores are normal, with a variance of their own and a part that is
+    linear in the features of the people: what most people vary by explains most.
+
+    Args:
+      templates: `[people, features]`: a judge's features of each; zeros where there are none.
+
+    Returns:
+      `[people, directions]`: B, so that I - B B' is the inverse covariance of their scores, in
+      units of the variance, without their unknown mean.
+    """
+    count = len(templates)
+    centered = templates - templates.mean(axis=0)
+    directions, lengths, _ = np.linalg.svd(centered, full_matrices=False)
+    explained = _IN_COMMON * lengths**2 / max(float(np.sum(lengths**2)), np.finfo(float).tiny)
+    weights = np.sqrt(explained / (1 + explained))
+    return np.column_stack([np.full(count, count**-0.5), weights * directions])
+
+
+def standardized(
+    clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray, in_common: np.ndarray
+) -> np.ndarray:
+    """Takes out of scores what is due to a set of images, to a person, and to looks in common.
 
     Args:
       clones: `[sets, people]`: scores of sets of clones.
       seeds: `[sets, people]`: the same of the seeds, for where there are too few sets.
       aims: `[sets]`: at whom each set was aimed.
+      in_common: `[people, directions]`, of `looks_in_common`.
 
     Returns:
       `[sets, people]`: each score less the mean of the other sets' that were not aimed at this
-      person; of that the distance from the mean over all other people at whom the set was not
-      aimed, in their standard deviations.
+      person; of that `standing_out` among all people at whom the set was not aimed.
     """
-    people = clones.shape[1]
-    counted = np.arange(people) != aims[:, None]
     excess = clones - due_to_people(clones, seeds, aims)
-    rest = np.where(counted, excess, 0)
-    # Everybody but the aim, and but the person in question.
-    count = np.maximum(people - 1 - counted, 1)
-    mean = (rest.sum(axis=1, keepdims=True) - rest) / count
-    squares = (rest**2).sum(axis=1, keepdims=True) - rest**2
-    variance = np.maximum(squares / count - mean**2, 0) * count / np.maximum(count - 1, 1)
-    deviation = np.sqrt(variance)
-    return np.where(deviation > 0, (excess - mean) / np.where(deviation > 0, deviation, 1), 0)
+    found = standing_out(excess, in_common, aims)
+    rows = np.arange(len(aims))
+    found[rows, aims] = standing_out(excess, in_common)[rows, aims]
+    return found
+
+
+def standing_out(
+    scores: np.ndarray, in_common: np.ndarray, left_out: np.ndarray | None = None
+) -> np.ndarray:
+    """Says how far each score exceeds what all other people's predict.
+
+    Args:
+      scores: `[sets, people]`.
+      in_common: `[people, directions]`, of `looks_in_common`.
+      left_out: `[sets]`: a person each whose score predicts nothing; None to use everybody's.
+
+    Returns:
+      `[sets, people]`: the distance from the prediction, in standard deviations of its error, which
+      are estimated without this person as well.
+
+    Source: C. Rasmussen, C. Williams, "Gaussian Processes for Machine Learning", 2006, equations
+      5.10 to 5.12.
+    """
+    rest = scores - scores @ in_common @ in_common.T
+    total = np.sum(scores * rest, axis=1, keepdims=True)
+    precision = np.broadcast_to(1 - np.sum(in_common**2, axis=1), scores.shape)
+    count = scores.shape[1] - 2
+    if left_out is not None:  # As if with a mean of its own.
+        rows = np.arange(len(scores))
+        column = (np.arange(scores.shape[1]) == left_out[:, None]) - (
+            in_common[left_out] @ in_common.T
+        )
+        own = column[rows, left_out][:, None]
+        residual = rest[rows, left_out][:, None]
+        column = column / np.sqrt(np.maximum(own, _LITTLE))
+        residual = residual / np.sqrt(np.maximum(own, _LITTLE))
+        rest = rest - column * residual
+        total = total - residual**2
+        precision = precision - column**2
+        count -= 1
+    squares = rest**2 / np.maximum(precision, _LITTLE)
+    variance = (total - squares) / max(count, 1)
+    counts = (precision > _LITTLE) & (variance > _LITTLE * np.mean(scores**2, axis=1)[:, None])
+    found: np.ndarray = rest / np.sqrt(np.where(counts, precision * variance, 1))
+    return np.where(counts | np.isnan(variance), found, 0)
 
 
 def due_to_people(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.ndarray:
@@ -244,20 +324,48 @@ def due_to_people(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np
     return found
 
 
-def p_values(stands_out: np.ndarray, aims: np.ndarray) -> np.ndarray:
-    """Compares how far each set stands out for its aim with all that it was not aimed at.
+def null(stands_out: np.ndarray, aims: np.ndarray) -> np.ndarray:
+    """Collects how far sets stand out for people at whom they were not aimed.
 
     Args:
       stands_out: `[sets, people]`, of `excess`.
       aims: `[sets]`.
 
     Returns:
-      `[sets]`: one-sided p-values.
+      `[sets * (people - 1)]`, sorted.
     """
     own = np.arange(stands_out.shape[1]) == aims[:, None]
-    null = np.sort(stands_out[~own])
-    as_far = len(null) - np.searchsorted(null, stands_out[own], side="left")
-    found: np.ndarray = (1 + as_far) / (1 + len(null))
+    return np.sort(stands_out[~own])
+
+
+def p_values(stands_out: np.ndarray, nulls: np.ndarray) -> np.ndarray:
+    """Compares how far sets stand out with all that they do for people at whom they were not aimed.
+
+    Args:
+      stands_out: `[...]`.
+      nulls: `[n]`, of `null`.
+
+    Returns:
+      `[...]`: one-sided p-values.
+    """
+    as_far = len(nulls) - np.searchsorted(nulls, stands_out, side="left")
+    found: np.ndarray = (1 + as_far) / (1 + len(nulls))
+    return found
+
+
+def normal_scores(stands_out: np.ndarray, everything: np.ndarray) -> np.ndarray:
+    """Makes normal deviates of how far sets stand out, whatever its distribution.
+
+    Args:
+      stands_out: `[...]`.
+      everything: `[n]`, sorted: how far all sets stand out for all people.
+
+    Returns:
+      `[...]`: the deviates at their places in that; finite.
+    """
+    sides = (np.searchsorted(everything, stands_out, side=side) for side in ("left", "right"))
+    place = (1 - sum(sides) / (2 * len(everything))).clip(0.5 / len(everything))
+    found: np.ndarray = scipy.stats.norm.isf(place)
     return found
 
 
@@ -294,30 +402,30 @@ def p_value_of_all(stands_out: np.ndarray, aims: np.ndarray, draws: np.ndarray) 
       The one-sided p-value.
     """
     rows = np.arange(len(aims))
-    own = evidence(stands_out[rows, aims])
+    deviates = normal_scores(stands_out, np.sort(stands_out, axis=None))
+    own = evidence(deviates[rows, aims])
     # In parts: gathered at once, of thousands of sets, this would not fit in memory.
     parts = np.split(draws, range(_AT_ONCE, len(draws), _AT_ONCE))
-    as_far = sum(int(np.sum(evidence(stands_out[rows, part]) >= own - 1e-9)) for part in parts)
+    as_far = sum(int(np.sum(evidence(deviates[rows, part]) >= own - _LITTLE)) for part in parts)
     return (1 + as_far) / (1 + len(draws))
 
 
-def evidence(stands_out: np.ndarray) -> np.ndarray:
+def evidence(deviates: np.ndarray) -> np.ndarray:
     """Weighs how far sets stand out, as the test over all people does.
 
     Args:
-      stands_out: `[..., sets]`: each for one person.
+      deviates: `[..., sets]`: of `normal_scores`, each for one person.
 
     Returns:
-      `[...]`: the logarithm of the mean of two likelihood ratios of normal deviates, of a leak that
-      lifts all by the same, and of one that lifts one of them.
+      `[...]`: the logarithm of the weighted sum of two likelihood ratios of normal deviates, of a
+      leak that lifts all by the same, and of one that lifts one of them.
     """
-    bounded = np.clip(stands_out, -MOST, MOST)
-    return combined(bounded.sum(axis=-1), of_one(bounded).sum(axis=-1), bounded.shape[-1])
+    return combined(deviates.sum(axis=-1), of_one(deviates).sum(axis=-1), deviates.shape[-1])
 
 
-def of_one(stands_out: np.ndarray) -> np.ndarray:
+def of_one(deviates: np.ndarray) -> np.ndarray:
     """Returns the likelihood ratio of each, for a strong leak of this one against none."""
-    return np.exp(_OF_ONE * np.clip(stands_out, -MOST, MOST) - _OF_ONE**2 / 2)
+    return np.exp(_OF_ONE * deviates - _OF_ONE**2 / 2)
 
 
 def combined(total: np.ndarray, ratios: np.ndarray, sets: int) -> np.ndarray:
