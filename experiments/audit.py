@@ -104,7 +104,7 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
             *(test[name], np.concatenate([test[name][:0], *strangers])),
         )
         seen[name] = unlocking.Similarities(*own[name], *[each[:, place] for each in shown])
-    found = unlocking.unlocking(seen, facts.threshold, roles.seed)
+    found = unlocking.unlocking(seen, facts.threshold)
     records.write(workdir.unlocking, found)
     logging.info(
         "At its threshold of %.3f the model takes %.1f%% of the clones for their person, %.1f%% of "

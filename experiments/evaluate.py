@@ -68,7 +68,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         index = agreement.adversariality(judges, seen, impostors)
         judgements = {
             judge.name: evaluation.judge_all(
-                *(judge, seen[judge.name], impostors[judge.name], index[judge.name], roles.seed)
+                *(judge, seen[judge.name], impostors[judge.name], index[judge.name])
             )
             for judge in judges
         }

@@ -50,7 +50,7 @@ def examined(clones, place, others=None):
 
 
 def test_rates_by_hand():
-    row = evaluation.rates([seen([[2, 1, 0], [0, 1, 2], [1, 2, 0]])], 3, 0)
+    row = evaluation.rates([seen([[2, 1, 0], [0, 1, 2], [1, 2, 0]])], 3)
     assert row.rank1.value == pytest.approx(1 / 3)
     assert row.rank5.value == row.rank10.value == 1
     np.testing.assert_allclose(row.cmc, [1 / 3, 2 / 3, 1])
@@ -64,7 +64,7 @@ def test_rates_by_hand():
 def test_no_interval_has_no_width():
     """It was 1.000 (1.000-1.000) for 15 photographs of 5 people."""
     people = [seen([[9, 0, 0]] * 3)] * 5
-    row = evaluation.rates(people, 3, 0)
+    row = evaluation.rates(people, 3)
     assert row.rank1.value == 1
     np.testing.assert_allclose(row.rank1.interval, [0.566, 1], atol=1e-3)
     for field in dataclasses.fields(row):
@@ -75,7 +75,7 @@ def test_no_interval_has_no_width():
 def test_judge_all_finds_the_best_the_pick_and_the_controls():
     sure, unsure = [[9, 0, 0], [2, 0, 0], [0.5, 1, 0]], [[0, 5, 0], [0, 5, 0], [5, 0, 0]]
     people = {"a": examined(sure, 0, others=unsure), "b": examined(unsure, 1, others=sure)}
-    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None)
     a, b = found.people["a"], found.people["b"]
     assert (a.best.restart, a.best.rank) == (0, 1)
     assert a.best.score == pytest.approx(scipy.special.softmax([9, 0, 0])[0])
@@ -97,7 +97,7 @@ def test_judge_all_finds_the_best_the_pick_and_the_controls():
 
 def test_every_control_has_its_likeness():
     people = {"a": examined([[9, 0, 0]] * 3, 0, others=[[0, 1, 0]] * 2)}
-    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0).people["a"].controls
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None).people["a"].controls
     for control in (found.seeds, found.mean_face, found.others):
         for measure in (control.psnr, control.ssim, control.feature_distance):
             assert measure is not None
@@ -105,29 +105,27 @@ def test_every_control_has_its_likeness():
 
 def test_the_more_exposed_person_comes_first():
     weak, strong = examined([[0, 1, 0]] * 3, 0), examined([[0, 5, 0]] * 3, 1)
-    found = evaluation.judge_all(JUDGE, {"a": weak, "b": strong}, IMPOSTORS, None, 0)
+    found = evaluation.judge_all(JUDGE, {"a": weak, "b": strong}, IMPOSTORS, None)
     assert found.people["b"].exposure_rank == 1
     assert list(found.people) == ["a", "b"]
 
 
 def test_one_person_alone_has_no_clones_of_others():
-    found = evaluation.judge_all(JUDGE, {"a": examined([[1, 0, 0]], 0)}, IMPOSTORS, None, 0)
+    found = evaluation.judge_all(JUDGE, {"a": examined([[1, 0, 0]], 0)}, IMPOSTORS, None)
     assert found.controls.others is found.people["a"].controls.others is None
 
 
 def test_the_median_rank_and_the_faces_found():
-    row = evaluation.rates(
-        [seen([[2, 1, 0], [0, 1, 2], [0, 2, 1]], found=np.array([1, 0, 0]))], 3, 0
-    )
+    row = evaluation.rates([seen([[2, 1, 0], [0, 1, 2], [0, 2, 1]], found=np.array([1, 0, 0]))], 3)
     assert row.median_rank == 3
     assert row.found.value == pytest.approx(1 / 3)
-    assert evaluation.rates([seen([[2, 1, 0]])], 3, 0).found is None
+    assert evaluation.rates([seen([[2, 1, 0]])], 3).found is None
 
 
 def test_sets_are_ranked_by_their_scores_together():
     # Two clones say b, narrowly, and one says a by far: together they say a.
     people = {"a": examined([[0, 1, 0], [0, 1, 0], [9, 0, 0]], 0), "c": examined([[0, 5, 1]], 2)}
-    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None)
     assert found.people["a"].clones.median_rank > 1
     assert (found.people["a"].clones.set_rank, found.people["c"].clones.set_rank) == (1, 2)
     score = scipy.special.softmax([3, 2 / 3, 0])[0]
@@ -141,7 +139,7 @@ def test_sets_are_ranked_by_their_scores_together():
 def test_acceptance_is_counted_above_the_thresholds_of_strangers():
     clones = [[9, 0, 0], [0, 0, 0]]  # The person's score is 0.9998 and 1/3.
     people = {"a": examined(clones, 0, others=[[0, 9, 0]] * 2)}
-    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0)
+    found = evaluation.judge_all(JUDGE, people, IMPOSTORS, None)
     loose, strict = found.verification
     assert (loose.false_accepts, strict.false_accepts) == (0.01, 0.001)
     assert loose.threshold < strict.threshold < 0.9
@@ -151,5 +149,5 @@ def test_acceptance_is_counted_above_the_thresholds_of_strangers():
 
 def test_the_robustness_is_that_of_all_people():
     people = {"a": examined([[9, 0, 0]], 0), "b": examined([[9, 0, 0]], 1)}
-    none = evaluation.judge_all(JUDGE, people, IMPOSTORS, None, 0).robustness["none"]
+    none = evaluation.judge_all(JUDGE, people, IMPOSTORS, None).robustness["none"]
     assert (none.clones.value, none.photographs.value) == (0.5, 1)

@@ -132,7 +132,7 @@ def test_examine_without_others():
     )
     assert found["j"].others is None
     assert (
-        evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None, 0).controls.others is None
+        evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None).controls.others is None
     )
 
 
@@ -152,5 +152,5 @@ def test_the_plain_mean_face_is_its_own_control():
         np.ones(3),
         galleries(SIMPLE),
     )
-    controls = evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None, 0).controls
+    controls = evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None).controls
     assert controls.mean_face.psnr.value > controls.seeds.psnr.value

@@ -96,7 +96,7 @@ def judged(clones, judges, target=None, **options):
     real = [(each, photographs(each, seed=2)) for each in NAMES]
     impostors = {judge.name: verification.impostors(judge, real) for judge in judges}
     judgements = {
-        judge.name: evaluation.judge_all(judge, seen[judge.name], impostors[judge.name], None, 0)
+        judge.name: evaluation.judge_all(judge, seen[judge.name], impostors[judge.name], None)
         for judge in judges
     }
     return (

@@ -62,7 +62,6 @@ def test_whom_the_model_lets_in_is_counted():
             "bob": seen([0.4, 0.3], [0.1], [0.6], [0.8], [0.2, 0.1]),
         },
         0.5,
-        0,
     )
     assert found.people == {"ann": 1, "bob": 0}
     rates = [found.clones, found.seeds, found.others, found.photographs, found.strangers]

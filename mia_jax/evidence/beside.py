@@ -80,14 +80,13 @@ def comparable(
     )
 
 
-def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> Beside:
+def compare(here: Evaluation, there: Evaluation, other: str) -> Beside:
     """Compares two evaluations person by person.
 
     Args:
       here: Of one model.
       there: Of the other.
       other: What to call that.
-      seed: Of the interval's resampling.
 
     Returns:
       What independent judges say.
@@ -106,7 +105,7 @@ def compare(here: Evaluation, there: Evaluation, other: str, seed: int = 0) -> B
             for each in (one, two)
         ]
         differences = ranks[0] - ranks[1]
-        (difference,) = measure(list(differences[:, None, None]), [False], seed)
+        (difference,) = measure(list(differences[:, None, None]), [False])
         assert difference is not None
         test = scipy.stats.wilcoxon(differences).pvalue if differences.any() else 1.0
         mean_here, mean_there = (float(each.mean()) for each in ranks)

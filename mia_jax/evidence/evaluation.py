@@ -32,13 +32,12 @@ from mia_jax.evidence.verification import Impostors
 RANKS = (1, 5, 10)
 
 
-def rates(groups: Sequence[Seen], people: int, seed: int) -> Rates:
+def rates(groups: Sequence[Seen], people: int) -> Rates:
     """Summarizes how often and how surely images are recognized as their persons.
 
     Args:
       groups: One group of images for each person.
       people: Among how many the judge chooses.
-      seed: Of the bootstrap.
 
     Returns:
       Means over persons, with 95% intervals.
@@ -56,7 +55,7 @@ def rates(groups: Sequence[Seen], people: int, seed: int) -> Rates:
     names = list(rows[0])
     stacked = [np.stack([row[name] for name in names], 1).astype(np.float64) for row in rows]
     measures: list[Any] = statistics.measure(
-        stacked, [n.startswith("rank") or n == "found" for n in names], seed
+        stacked, [n.startswith("rank") or n == "found" for n in names]
     )
     curves = [statistics.cumulative_match(group.opinion.rank, people) for group in groups]
     return Rates(
@@ -72,7 +71,6 @@ def judge_all(
     people: Mapping[str, Examined],
     impostors: Impostors,
     adversariality: float | None,
-    seed: int,
 ) -> Judgement:
     """Sums up what one judge says of everybody.
 
@@ -81,14 +79,13 @@ def judge_all(
       people: What the judge saw, by attacked person whom the judge knows.
       impostors: What the judge says of real photographs put forward as somebody else.
       adversariality: From `agreement.adversariality`.
-      seed: Of the bootstrap.
 
     Returns:
       The judgement.
     """
     classes = len(judge.people)
     everybody = list(people.values())
-    clones = {name: rates([person.clones], classes, seed) for name, person in people.items()}
+    clones = {name: rates([person.clones], classes) for name, person in people.items()}
     by_exposure = sorted(
         clones, key=lambda name: (-clones[name].rank1.value, -clones[name].mean_score.value)
     )
@@ -102,8 +99,8 @@ def judge_all(
         people={
             name: PersonFigures(
                 clones=clones[name],
-                controls=controls([person], classes, seed),
-                photographs=rates([person.test], classes, seed),
+                controls=controls([person], classes),
+                photographs=rates([person.test], classes),
                 best=_pick(person.clones, best(person.clones.opinion)),
                 attacker_pick=_pick(person.clones, int(person.robust_score.argmax())),
                 exposure_rank=exposure[name],
@@ -112,19 +109,19 @@ def judge_all(
             )
             for name, person in people.items()
         },
-        mean=rates([person.clones for person in everybody], classes, seed),
-        controls=controls(everybody, classes, seed),
-        ceiling=rates(real, classes, seed),
+        mean=rates([person.clones for person in everybody], classes),
+        controls=controls(everybody, classes),
+        ceiling=rates(real, classes),
         ceiling_photographs=sum(len(group.opinion.rank) for group in real),
         sets=_sets(judge, people),
         stranger_pairs=len(impostors.single),
         verification=tuple(
-            _acceptance(judge, people, impostors, rate, seed) for rate in verification.FALSE_ACCEPTS
+            _acceptance(judge, people, impostors, rate) for rate in verification.FALSE_ACCEPTS
         ),
         robustness={
             kind: Disturbed(
-                clones=_rate([person.disturbed[kind].clones == 1 for person in everybody], seed),
-                photographs=_rate([person.disturbed[kind].test == 1 for person in everybody], seed),
+                clones=_rate([person.disturbed[kind].clones == 1 for person in everybody]),
+                photographs=_rate([person.disturbed[kind].test == 1 for person in everybody]),
             )
             for kind in everybody[0].disturbed
         },
@@ -140,22 +137,21 @@ def judge_all(
     )
 
 
-def controls(people: Sequence[Examined], classes: int, seed: int) -> Controls:
+def controls(people: Sequence[Examined], classes: int) -> Controls:
     """Summarizes what is reached without knowing anything of these persons.
 
     Args:
       people: What a judge saw of each.
       classes: Among how many people the judge chooses.
-      seed: Of the bootstrap.
 
     Returns:
       The controls, means over the persons.
     """
     others = [person.others for person in people if person.others is not None]
     return Controls(
-        seeds=rates([person.seeds for person in people], classes, seed),
-        mean_face=rates([person.mean_face for person in people], classes, seed),
-        others=rates(others, classes, seed) if others else None,
+        seeds=rates([person.seeds for person in people], classes),
+        mean_face=rates([person.mean_face for person in people], classes),
+        others=rates(others, classes) if others else None,
     )
 
 
@@ -181,7 +177,7 @@ def _sets(judge: Judge, people: Mapping[str, Examined]) -> Sets:
 
 
 def _acceptance(
-    judge: Judge, people: Mapping[str, Examined], impostors: Impostors, rate: float, seed: int
+    judge: Judge, people: Mapping[str, Examined], impostors: Impostors, rate: float
 ) -> Acceptance:
     """Counts what is accepted at one rate of false accepts."""
     threshold = verification.threshold(impostors.single, rate)
@@ -189,7 +185,7 @@ def _acceptance(
 
     def accepted(group: str) -> Measure:
         seen = [getattr(person, group) for person in people.values()]
-        return _rate([each.opinion.score > threshold for each in seen], seed)
+        return _rate([each.opinion.score > threshold for each in seen])
 
     alone = any(person.others is None for person in people.values())
     sets = [
@@ -201,7 +197,7 @@ def _acceptance(
         threshold=threshold,
         set_threshold=set_threshold,
         clones=accepted("clones"),
-        sets=_rate([np.array(sets)], seed),
+        sets=_rate([np.array(sets)]),
         seeds=accepted("seeds"),
         mean_face=accepted("mean_face"),
         others=None if alone else accepted("others"),
@@ -209,11 +205,11 @@ def _acceptance(
     )
 
 
-def _rate(groups: Sequence[np.ndarray], seed: int) -> Measure:
+def _rate(groups: Sequence[np.ndarray]) -> Measure:
     """Averages yes and no within persons, then over persons, with an interval."""
     measure: Any
     (measure,) = statistics.measure(
-        [np.asarray(group, np.float64)[:, None] for group in groups], [True], seed
+        [np.asarray(group, np.float64)[:, None] for group in groups], [True]
     )
     return measure
 

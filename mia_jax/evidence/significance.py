@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from mia_jax.evidence.examination import Examined
 from mia_jax.evidence.judges import Judge
@@ -22,7 +21,8 @@ _DRAWS = 9999  # Ways to pair sets with people that are tried.
 _AT_ONCE = 500  # Of these, how many at a time.
 # By how many standard deviations a leak lifts the mean of all sets, or one set, where the test
 # over all people looks hardest; and how much more weight the latter has. Chosen in a simulation.
-_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 3.0, 3.0
+_OF_ALL, _OF_ONE, _WEIGHT = 2.0, 3.0, 1.0
+MOST = 30.0  # Deviations beyond which a set counts no more.
 # How much of the scores' variance people's looks explain, in units of what is a person's own; shared
 # out among the directions of looks by their variance. Chosen in a simulation.
 _IN_COMMON = 16.0
@@ -143,9 +143,8 @@ def overall_p_value(
     """Tests whether clones and people belong together, over all people at once.
 
     A permutation test: under the null hypothesis clones tell nothing of their aim, and any other
-    people of the null belong to them as well. The statistic is the weighted sum of two likelihood
-    ratios of what `set_p_values` looks at, each as a normal deviate: of a leak of everybody, and of
-    a strong one of somebody.
+    people of the null belong to them as well. The statistic is the mean of two likelihood ratios
+    of what `set_p_values` looks at: of a leak of everybody, and of a strong one of somebody.
 
     Args:
       strangers: The judges.
@@ -211,8 +210,8 @@ def excess(sets: Sets) -> np.ndarray:
       `[sets, people]`: `standardized`; what is not a number speaks for nobody.
     """
     each = [
-        standardized(*scores, sets.aims, in_common)
-        for *scores, in_common in zip(sets.clones, sets.seeds, sets.in_common, strict=True)
+        standardized(clones, seeds, sets.aims, in_common)
+        for clones, seeds, in_common in zip(sets.clones, sets.seeds, sets.in_common, strict=True)
     ]
     found: np.ndarray = np.mean(each, axis=0)
     own = np.arange(found.shape[1]) == sets.aims[:, None]
@@ -253,10 +252,11 @@ def standardized(
       in_common: `[people, directions]`, of `looks_in_common`.
 
     Returns:
-      `[sets, people]`: each score less the mean of the other sets' that were not aimed at this
-      person; of that `standing_out` among all people at whom the set was not aimed.
+      `[sets, people]`: each score less the mean of all sets for this person, or of the seeds where
+      there are two sets or one; of that `standing_out` among all people at whom the set was not
+      aimed.
     """
-    excess = clones - due_to_people(clones, seeds, aims)
+    excess = clones - (clones if len(clones) > 2 else seeds).mean(axis=0)
     found = standing_out(excess, in_common, aims)
     rows = np.arange(len(aims))
     found[rows, aims] = standing_out(excess, in_common)[rows, aims]
@@ -304,26 +304,6 @@ def standing_out(
     return np.where(counts | np.isnan(variance), found, 0)
 
 
-def due_to_people(clones: np.ndarray, seeds: np.ndarray, aims: np.ndarray) -> np.ndarray:
-    """Says what a person scores for sets that were aimed at others.
-
-    Args:
-      clones: `[sets, people]`: scores of sets of clones.
-      seeds: `[sets, people]`: the same of the seeds.
-      aims: `[sets]`: at whom each set was aimed.
-
-    Returns:
-      `[sets, people]`: for each set the mean of the other sets' scores that were not aimed at this
-      person; of the seeds' where there are two sets or one.
-    """
-    if len(clones) < 3:
-        return np.broadcast_to(seeds.mean(axis=0), clones.shape)
-    counted = np.arange(clones.shape[1]) != aims[:, None]
-    total = np.sum(clones, axis=0, where=counted) - np.where(counted, clones, 0)
-    found: np.ndarray = total / (counted.sum(axis=0) - counted)
-    return found
-
-
 def null(stands_out: np.ndarray, aims: np.ndarray) -> np.ndarray:
     """Collects how far sets stand out for people at whom they were not aimed.
 
@@ -350,22 +330,6 @@ def p_values(stands_out: np.ndarray, nulls: np.ndarray) -> np.ndarray:
     """
     as_far = len(nulls) - np.searchsorted(nulls, stands_out, side="left")
     found: np.ndarray = (1 + as_far) / (1 + len(nulls))
-    return found
-
-
-def normal_scores(stands_out: np.ndarray, everything: np.ndarray) -> np.ndarray:
-    """Makes normal deviates of how far sets stand out, whatever its distribution.
-
-    Args:
-      stands_out: `[...]`.
-      everything: `[n]`, sorted: how far all sets stand out for all people.
-
-    Returns:
-      `[...]`: the deviates at their places in that; finite.
-    """
-    sides = (np.searchsorted(everything, stands_out, side=side) for side in ("left", "right"))
-    place = (1 - sum(sides) / (2 * len(everything))).clip(0.5 / len(everything))
-    found: np.ndarray = scipy.stats.norm.isf(place)
     return found
 
 
@@ -402,30 +366,30 @@ def p_value_of_all(stands_out: np.ndarray, aims: np.ndarray, draws: np.ndarray) 
       The one-sided p-value.
     """
     rows = np.arange(len(aims))
-    deviates = normal_scores(stands_out, np.sort(stands_out, axis=None))
-    own = evidence(deviates[rows, aims])
+    own = evidence(stands_out[rows, aims])
     # In parts: gathered at once, of thousands of sets, this would not fit in memory.
     parts = np.split(draws, range(_AT_ONCE, len(draws), _AT_ONCE))
-    as_far = sum(int(np.sum(evidence(deviates[rows, part]) >= own - _LITTLE)) for part in parts)
+    as_far = sum(int(np.sum(evidence(stands_out[rows, part]) >= own - _LITTLE)) for part in parts)
     return (1 + as_far) / (1 + len(draws))
 
 
-def evidence(deviates: np.ndarray) -> np.ndarray:
+def evidence(stands_out: np.ndarray) -> np.ndarray:
     """Weighs how far sets stand out, as the test over all people does.
 
     Args:
-      deviates: `[..., sets]`: of `normal_scores`, each for one person.
+      stands_out: `[..., sets]`: each for one person.
 
     Returns:
-      `[...]`: the logarithm of the weighted sum of two likelihood ratios of normal deviates, of a
-      leak that lifts all by the same, and of one that lifts one of them.
+      `[...]`: the logarithm of the mean of two likelihood ratios of normal deviates, of a leak that
+      lifts all by the same, and of one that lifts one of them.
     """
-    return combined(deviates.sum(axis=-1), of_one(deviates).sum(axis=-1), deviates.shape[-1])
+    bounded = np.clip(stands_out, -MOST, MOST)
+    return combined(bounded.sum(axis=-1), of_one(bounded).sum(axis=-1), bounded.shape[-1])
 
 
-def of_one(deviates: np.ndarray) -> np.ndarray:
+def of_one(stands_out: np.ndarray) -> np.ndarray:
     """Returns the likelihood ratio of each, for a strong leak of this one against none."""
-    return np.exp(_OF_ONE * deviates - _OF_ONE**2 / 2)
+    return np.exp(_OF_ONE * np.clip(stands_out, -MOST, MOST) - _OF_ONE**2 / 2)
 
 
 def combined(total: np.ndarray, ratios: np.ndarray, sets: int) -> np.ndarray:

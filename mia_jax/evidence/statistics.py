@@ -1,6 +1,6 @@
 """Ranks, curves and intervals: from what a judge says of single images to figures of a group.
 
-All rates are means of one number for each image, so that one bootstrap serves them all: rank-k is
+All rates are means of one number for each image, so that one interval serves them all: rank-k is
 the mean of "the rank is at most k", and the area under the CMC curve is the mean of the fraction of
 ranks that are no better. In the story this stands between `scores`, which shows images to judges,
 and `evaluation`, which compares the groups.
@@ -96,51 +96,34 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def measure(groups: Sequence[np.ndarray], rate: Sequence[bool], seed: int) -> list[Measure | None]:
+def measure(groups: Sequence[np.ndarray], rate: Sequence[bool]) -> list[Measure | None]:
     """Averages figures within people, then over the people, with 95% intervals.
 
     The unit is the person, since restarts of one attack resemble one another: with several people
-    the interval is the bootstrap's over people, each with all images; it says where the mean would
-    lie for other people. For one person alone it is the bootstrap's over images. Where all are
-    alike the bootstrap has nothing to say, and would answer with an interval of no width: a rate
-    then gets Wilson's interval, of as many people, or images of the one; any other figure gets
-    none.
+    the interval says where the mean would lie for other people. For one person alone it is over
+    images.
 
     Args:
       groups: `[n_i, figures]` for each person, one row for each image.
       rate: For each figure, whether it is 1 or 0 for an image, for yes and no.
-      seed: Of the resampling.
 
     Returns:
-      A measure for each figure; None where a value is not finite.
+      A measure for each figure, with the interval of `crossed_interval`. Where all units are alike
+      a rate gets Wilson's interval, of as many; any other figure gets none. None where a value is
+      not finite.
     """
     units = np.stack([group.mean(axis=0) for group in groups]) if len(groups) > 1 else groups[0]
-    ends = _bootstrap(units, seed)
+    every = np.arange(len(units))
     measures: list[Measure | None] = []
-    for mean, (low, high), is_rate in zip(units.mean(axis=0), ends, rate, strict=True):
-        interval: Interval | None = (float(low), float(high))
-        if low == high:
-            interval = wilson_interval(mean, len(units)) if is_rate else None
-        measures.append(Measure(float(mean), interval) if np.isfinite(mean) else None)
+    for values, is_rate in zip(units.T, rate, strict=True):
+        if not np.isfinite(values).all():
+            measures.append(None)
+            continue
+        mean, interval = float(values.mean()), crossed_interval(values, (every.tolist(),), is_rate)
+        if interval is None and is_rate:
+            interval = wilson_interval(mean, len(units))
+        measures.append(Measure(mean, interval))
     return measures
-
-
-def _bootstrap(units: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the ends of the percentile intervals of the mean, `[figures, 2]`; 0, 0 for none."""
-    ends = np.zeros((units.shape[1], 2))
-    varying = np.isfinite(units).all(axis=0) & (units.min(axis=0) < units.max(axis=0))
-    if varying.any():
-        result = scipy.stats.bootstrap(
-            (units[:, varying],),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=100,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
-        ends[varying] = np.stack(result.confidence_interval, axis=1)
-    return ends
 
 
 def crossed_measure(

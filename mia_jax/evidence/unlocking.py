@@ -56,13 +56,12 @@ class Unlocking:
     people: Mapping[str, float]
 
 
-def unlocking(seen: Mapping[str, Similarities], threshold: float, seed: int) -> Unlocking:
+def unlocking(seen: Mapping[str, Similarities], threshold: float) -> Unlocking:
     """Counts whom the model lets in.
 
     Args:
       seen: By attacked person.
       threshold: The similarity from which an image is accepted, in [-1, 1].
-      seed: Of the intervals, which are over people.
 
     Returns:
       The fractions.
@@ -73,7 +72,7 @@ def unlocking(seen: Mapping[str, Similarities], threshold: float, seed: int) -> 
     }
     present = {kind: groups for kind, groups in accepted.items() if all(map(len, groups))}
     rates: dict[str, Any] = {
-        kind: measure([group[:, None].astype(float) for group in groups], [True], seed)[0]
+        kind: measure([group[:, None].astype(float) for group in groups], [True])[0]
         for kind, groups in present.items()
     }
     clones = accepted["clones"]
