@@ -131,9 +131,7 @@ def test_examine_without_others():
         galleries(SIMPLE),
     )
     assert found["j"].others is None
-    assert (
-        evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None).controls.others is None
-    )
+    assert evaluation.judge_all(SIMPLE, {"b": found["j"]}, IMPOSTORS, None).controls.others is None
 
 
 def test_the_plain_mean_face_is_its_own_control():
