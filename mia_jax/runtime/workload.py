@@ -87,13 +87,29 @@ def in_batches(function: Callable[[Any], Any], images: Any, most: int = 64) -> n
     Returns:
       `[n, ...]`.
     """
-    found, first, size = [], 0, 1 << (most.bit_length() - 1)
-    while first < len(images):
-        while size > len(images) - first:
-            size //= 2
+    found, first = [], 0
+    for size in sizes(len(images), most):
         found.append(np.asarray(function(np.asarray(images[first : first + size]))))
         first += size
     return np.concatenate(found)
+
+
+def sizes(count: int, most: int) -> Iterator[int]:
+    """Divides images into batches of few different sizes, powers of two, none of them filled up.
+
+    Args:
+      count: How many images there are, from 0.
+      most: The most at a time, at least 1.
+
+    Yields:
+      The batches' sizes, the largest first.
+    """
+    size = 1 << (most.bit_length() - 1)
+    while count:
+        while size > count:
+            size //= 2
+        yield size
+        count -= size
 
 
 def groups(items: Sequence[_Work], width: int) -> Iterator[list[_Work]]:
