@@ -23,8 +23,8 @@ _AT_ONCE = 500  # Of these, how many at a time.
 # over all people looks hardest; and how much more weight the latter has. Chosen in a simulation.
 _OF_ALL, _OF_ONE, _WEIGHT = 2.0, 3.0, 1.0
 MOST = 30.0  # Deviations beyond which a set counts no more.
-# How much of the scores' variance people's looks explain, in units of what is a person's own; shared
-# out among the directions of looks by their variance. Chosen in a simulation.
+# How much of the scores' variance people's looks explain, in units of what is a person's own,
+# shared out by the variance of each direction of looks. Chosen in a simulation.
 _IN_COMMON = 16.0
 _LITTLE = 1e-9  # Rounding errors.
 
