@@ -145,7 +145,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     if found.answer is not None:
         line = _line(workdir, facts, found.answer, _expected(loaded, division))
         found = functions.asking(line.ask)
-    show = _look(found, facts, loaded, workdir.points)
+    show = _look(found, facts, loaded)
     facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
@@ -249,7 +249,7 @@ def _faces(how: Preprocessing) -> options.FacesOptions:
 
 
 def _look(
-    found: Imported, facts: ModelFacts, loaded: Faces, points: pathlib.Path
+    found: Imported, facts: ModelFacts, loaded: Faces
 ) -> Callable[[Preprocessing, np.ndarray], np.ndarray]:
     """Compiles what shows photographs, by their positions, prepared in any way, each but once."""
     ready = imported.prepared(found, facts)
@@ -259,7 +259,7 @@ def _look(
     def photographs(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
         if how.align is None or how.align == facts.preprocessing.align:
             return loaded.images[positions]
-        return aligned.photographs(loaded, positions.tolist(), Frame(how.align, points))
+        return aligned.photographs(loaded, positions.tolist(), how.align)
 
     answer = found.answer
     if answer is not None:

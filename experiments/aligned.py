@@ -75,9 +75,9 @@ def aligner(frame: Frame | None, directory: str | None) -> Iterator[Aligner | No
 
 
 @contextlib.contextmanager
-def _finder(kept: pathlib.Path) -> Iterator[PointsFn]:
+def _finder(kept: pathlib.Path | None) -> Iterator[PointsFn]:
     """Makes what finds faces, of those photographs in which none were found before."""
-    known = _read(kept)
+    known = _read(kept) if kept else {}
     before = len(known)
     search: PointsFn | None = None  # It takes a second to load, and is not always needed.
 
@@ -92,29 +92,29 @@ def _finder(kept: pathlib.Path) -> Iterator[PointsFn]:
     try:
         yield find
     finally:
-        if len(known) > before and jax.process_index() == 0:
+        if kept and len(known) > before and jax.process_index() == 0:
             _write(kept, known)
 
 
-def photographs(loaded: Faces, positions: Sequence[int], frame: Frame) -> np.ndarray:
+def photographs(loaded: Faces, positions: Sequence[int], align: Alignment) -> np.ndarray:
     """Reads some photographs again and aligns them; those without a face stay as they are.
 
     Args:
       loaded: Faces from files.
       positions: Which of them.
-      frame: Where to.
+      align: Where the points of a face have to be.
 
     Returns:
       `[n, height, width, channels]`, of the same size and channels.
     """
     made = np.array(loaded.images[np.asarray(positions)])
     _, side, _, channels = made.shape
-    with _finder(frame.kept) as find:
+    with _finder(None) as find:
         for image, position in zip(made, positions, strict=True):
             photograph = images.read_image(loaded.files[position])
             found = find(photograph)
             if len(found):
-                chip = alignment.align(photograph, found[0], frame.alignment, side)
+                chip = alignment.align(photograph, found[0], align, side)
                 image[:] = images.pixels(chip, channels)
     return made
 

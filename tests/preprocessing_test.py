@@ -1,9 +1,12 @@
 """Pictures in [0, 1] become what a model takes."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
+from mia_jax.faces.alignment import ALIGNMENTS
 from mia_jax.recognizer import preprocessing
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime.errors import UserError
@@ -70,6 +73,11 @@ def test_the_usual_mistakes_are_listed_once():
         ({"deviation": (0.0,)}, "cannot be divided by"),
         ({"mean": (1.0, 2.0)}, "give one number, or 3"),
         ({"crop": 1.5}, "crop=1.5 is no part of a side"),
+        ({"crop": 0.9, "align": ALIGNMENTS["arcface112"]}, "crop=0.9 does not go with align"),
+        (
+            {"size": (112, 96), "align": ALIGNMENTS["arcface112"]},
+            "align is of 112x112 pixels, and the model's size is 112x96: give size and points",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(values, words):
@@ -84,6 +92,8 @@ def test_values_out_of_range_are_refused(values, words):
         ("{", "is no JSON"),
         ('{"size": "big"}', "size='big' is of another type"),
         ('{"channels": 3}', "channels=3 is of another type"),
+        ('{"align": 112}', "how.json: align=112 is unknown: give arcface112, none, or an object"),
+        ('{"align": {"size": [8, 8]}}', "how.json: align=.* is unknown"),
         ('{"crops": 1}', "crops is unknown: give some of size, channels, range"),
     ],
 )
@@ -99,3 +109,20 @@ def test_a_file_may_say_little(tmp_path):
     path.write_text('{"size": 112, "mean": [1, 2, 3], "range": 255}')
     how = Preprocessing(**preprocessing.read(path))
     assert (how.size, how.mean, how.range, how.channels) == ((112, 112), (1, 2, 3), 255, "RGB")
+
+
+@pytest.mark.parametrize(
+    "said", ["arcface112", {"size": [112, 112], "points": ALIGNMENTS["arcface112"].points}]
+)
+def test_a_file_may_say_where_faces_are(said, tmp_path):
+    path = tmp_path / "how.json"
+    path.write_text(json.dumps({"size": 160, "align": said}))
+    assert Preprocessing(**preprocessing.read(path)).align == ALIGNMENTS["arcface112"]
+
+
+def test_alignment_is_tried_where_its_chips_fit_and_none_was_said():
+    how = Preprocessing((64, 64), crop=0.8)
+    (name, other), *more = preprocessing.aligned(how).items()
+    assert (name, more) == ("aligned (--align=arcface112)", [])
+    assert (other.align, other.crop) == (ALIGNMENTS["arcface112"], 1)
+    assert preprocessing.aligned(other) == preprocessing.aligned(Preprocessing((112, 96))) == {}

@@ -98,6 +98,57 @@ class OrlTest(parameterized.TestCase):
             faces.load_orl()
 
 
+def corner(image):
+    """Finds as many faces as the first pixel says; their points are those of the usual chip."""
+    found = np.array(ALIGNMENTS["arcface112"].points)
+    return np.repeat(found[None], np.asarray(image).flat[0], axis=0)
+
+
+ALIGNER = Aligner(corner, ALIGNMENTS["arcface112"])
+
+
+class AlignedTest(TemporaryTest):
+    def setUp(self):
+        super().setUp()
+        self.shades = random_pixels(112, 112)
+        for person, counts in {"ada": (1, 0, 2, 1), "eve": (1, 1, 1, 0)}.items():
+            for number, count in enumerate(counts):
+                self.shades[0, 0] = count
+                save(self.directory / person / f"{number}.png", self.shades)
+
+    def test_photographs_without_a_face_are_named_and_left_out(self):
+        with self.assertLogs(level="INFO") as logged:
+            data = faces.load_folder(self.directory, image_size=112, aligner=ALIGNER)
+        np.testing.assert_array_equal(data.identities, [0, 0, 0, 1, 1, 1])
+        named = [path.relative_to(self.directory).as_posix() for path in data.files]
+        self.assertEqual(named, [f"{each}.png" for each in ("ada/0", "ada/2", "ada/3", "eve/0", "eve/1", "eve/2")])
+        said = " ".join(logged.output)
+        self.assertIn("2 of 8 photographs show no face and are left out: ada/1.png, eve/3.png", said)
+        self.assertIn("1 photographs show several faces, of which the largest is taken: ada/2.png", said)
+        # A face that lies where it has to be stays as it is.
+        np.testing.assert_allclose(
+            data.images[5, 1:-1, 1:-1, 0] * 255, self.shades[1:-1, 1:-1], atol=1
+        )
+
+    def test_they_are_an_error_where_nothing_may_be_left_out(self):
+        with self.assertRaisesRegex(UserError, "2 of 8 photographs show no face: ada/1.png"):
+            faces.load_folder(self.directory, strict_images=True, aligner=ALIGNER)
+
+    def test_whoever_has_too_few_faces_is_named(self):
+        with self.assertRaisesRegex(UserError, r"ada holds 3 readable photograph\(s\) with a face"):
+            faces.load_folder(self.directory, min_images=4, aligner=ALIGNER)
+
+    def test_the_attackers_faces_are_aligned_too(self):
+        images, names = faces.load_named_photographs(self.directory, image_size=8, aligner=ALIGNER)
+        self.assertEqual(images.shape, (6, 8, 8, 1))
+        self.assertNotIn("ada/1.png", names)
+        nobody = self.directory / "nobody"
+        self.shades[0, 0] = 0
+        save(nobody / "0.png", self.shades)
+        with self.assertRaisesRegex(MissingError, "no readable photograph with a face"):
+            faces.load_named_photographs(nobody, aligner=ALIGNER)
+
+
 class FolderTest(TemporaryTest):
     def test_links_to_other_places_are_named_and_left_out(self):
         for number in range(3):
