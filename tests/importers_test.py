@@ -401,10 +401,10 @@ def header(text, length=None):
 
 def test_an_archive_on_which_jaxlib_crashes_is_refused(tmp_path, monkeypatch):
     """Some damaged ones end the process that reads them: that is another process."""
-    monkeypatch.setattr(importers.exported, "_PARSE", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(importers.exported, "_COMPILE", "import os; os.kill(os.getpid(), 11)")
     with pytest.raises(UserError, match=r"a.jaxexport is no whole archive .*jaxlib crashes on it"):
         importers.load(write(tmp_path / "a.jaxexport"))
-    monkeypatch.setattr(importers.exported, "_PARSE", "while True: pass")
+    monkeypatch.setattr(importers.exported, "_COMPILE", "while True: pass")
     monkeypatch.setattr(importers.exported, "_PATIENCE", 1)
     with pytest.raises(UserError, match=r"a.jaxexport cannot be read within 1 seconds"):
         importers.load(tmp_path / "a.jaxexport")
