@@ -18,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,11 +67,13 @@ def tighten(path: pathlib.Path, below: bool = False) -> None:
 def check_links(directory: pathlib.Path) -> None:
     """Refuses a directory with a link that leads out of it, through which others might be written.
 
+    A pipe or a device, which may never end, is refused as well.
+
     Args:
       directory: The directory; it need not exist.
 
     Raises:
-      UserError: If there is such a link, naming it.
+      UserError: If there is such a thing, naming it.
     """
     home = directory.resolve()
     for folder, folders, files in os.walk(directory):
@@ -80,6 +83,12 @@ def check_links(directory: pathlib.Path) -> None:
                     f"{path} is a link that leads out of {directory}: nothing is written through "
                     "it, so put there what it leads to, or take it away"
                 )
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # Another process may remove what it wrote.
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                    raise UserError(f"{path} is no ordinary file: take it away")
 
 
 def check_writable(directory: pathlib.Path) -> None:

@@ -13,6 +13,8 @@ from mia_jax.recognizer.importers.operations.operation import (
     Operation,
 )
 
+_MATRIX = 2**24  # Numbers by which an axis is resized at most: of 4,096 pixels to as many.
+
 
 def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
     given = [*inputs, None, None, None][:3]
@@ -33,7 +35,7 @@ def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
     for axis, size, factor in zip(axes, wanted, factors, strict=True):
         length = x.shape[axis]
         if size != length or factor != 1:
-            check_size((size, length))
+            check_size((size, length), most=_MATRIX)
             weights = _weights(length, size, factor, attributes).astype(np.float32)
             x = jnp.moveaxis(jnp.tensordot(x, weights, [[axis], [1]]), -1, axis)
     return x
