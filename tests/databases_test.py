@@ -42,16 +42,19 @@ def journal_that_names(other, path):
     return header.ljust(SECTOR, b"\0") + record + ending + MAGIC
 
 
+@pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("opened", [ledger, store])
-def test_a_journal_deletes_no_other_file(opened, tmp_path):
+def test_a_journal_deletes_no_other_file(opened, linked, tmp_path):
     """By itself SQLite deletes the file that such a journal names, wherever it lies."""
     path, other = tmp_path / "answers.sqlite", tmp_path / "somebody's thesis"
     other.write_text("precious\n")
+    if linked:  # The journal lies beside what a link leads to.
+        (tmp_path / "link").symlink_to(path)
     write(path, *(f"CREATE TABLE {name} (a)" for name in "ab"))
     beside = tmp_path / "answers.sqlite-journal"
     beside.write_bytes(journal_that_names(other, path))
     with pytest.raises(UserError, match=r"answers.sqlite-journal names another file"):
-        opened(path)
+        opened(tmp_path / "link" if linked else path)
     assert other.read_text() == "precious\n"
     sqlite3.connect(path).execute("SELECT * FROM sqlite_master")  # What SQLite itself does.
     assert not other.exists()

@@ -40,6 +40,7 @@ def connect(
     Raises:
       sqlite3.DatabaseError: If it is damaged, or holds anything else.
     """
+    path = path.resolve()  # SQLite looks for the journal beside what a link leads to.
     _check_files(path)
     # SQLite gives its own files beside this one the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -31,7 +31,7 @@ _WAITING = re.compile(
     r"\b(?:stablehlo|mhlo)\."
     r"(infeed|outfeed|send|recv|all_reduce|all_gather|all_to_all|reduce_scatter|collective_\w+)\b"
 )
-_PATIENCE = 300  # Seconds: a large archive takes ten.
+_PATIENCE = 300  # Seconds, of which most archives take less than ten.
 _MEMORY = 2**34  # Bytes that reading an archive, or compiling it, may take.
 _WORKING = 2**32  # Bytes that evaluating it on one picture may take.
 # Compiling runs nothing. Sides that are left open are one picture of 64 by 64 pixels.
