@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.recognizer.architectures import ApplyFn
-from mia_jax.runtime import storage
+from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 RGB, BGR, GRAY = "RGB", "BGR", "gray"
@@ -67,6 +67,8 @@ class Preprocessing:
             raise UserError(f"deviation={self.deviation} cannot be divided by: give more than 0")
         if not 0 < self.crop <= 1:
             raise UserError(f"crop={self.crop} is no part of a side: give more than 0, at most 1")
+        said = f"size={self.size}, of which crop={self.crop} is seen,"
+        bounds.check_sides(said, [max(self.size) / self.crop])
 
     @property
     def count(self) -> int:

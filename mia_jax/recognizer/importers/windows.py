@@ -20,7 +20,7 @@ from mia_jax.runtime.errors import UserError
 
 Padding = tuple[tuple[int, int], ...]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_WIDEST = 1024  # Elements along a side of a pool's window.
+_WIDEST = 1024  # Elements along a side of a pool's window, or from one to the next.
 
 
 def _padding(
@@ -75,7 +75,10 @@ def _pooled(
 def _window(attributes: Mapping[str, Any], rank: int) -> tuple[list[int], list[int]]:
     """Returns strides and dilations."""
     ones = [1] * rank
-    return attributes.get("strides", ones), attributes.get("dilations", ones)
+    found = attributes.get("strides", ones), attributes.get("dilations", ones)
+    if not all(0 < each <= _WIDEST for steps in found for each in steps):
+        raise UserError(f"its strides and dilations are {found}: 1 to {_WIDEST} are accepted")
+    return found
 
 
 def convolve(attributes: Mapping[str, Any], x: Any, kernel: Any, bias: Any = None) -> Any:
