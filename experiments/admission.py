@@ -27,7 +27,7 @@ from experiments import (
     path_flags,
     scenario_flags,
 )
-from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from experiments.imported import ModelFacts
 from mia_jax.evidence import statistics
 from mia_jax.faces import Faces, protocol
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -35,10 +35,12 @@ from mia_jax.recognizer import (
     SMALLEST_SIDE,
     RecognizerFacts,
     acquaintance,
+    answers,
     preprocessing,
     templates,
 )
 from mia_jax.recognizer.acquaintance import Acquaintance
+from mia_jax.recognizer.answers import FEATURES, PROBABILITIES
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime import checkpoints, names, records, storage, workload
@@ -143,7 +145,8 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
         line = _line(workdir, facts, found.answer, _expected(loaded, division))
         found = functions.asking(line.ask)
     show = _look(found, facts, loaded)
-    facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
+    returns, odd = _returns(facts, show, len(loaded.images))
+    facts = dataclasses.replace(facts, returns=returns)
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
@@ -151,7 +154,8 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     said = others.pop("")
     if line is not None:
         others = dict([*others.items()][: asked_target.affordable(line, len(loaded.images))])
-    named, warnings = acquaintance.check(said, seen.people, seen.known, others)
+    named, unlike = acquaintance.check(said, seen.people, seen.known, others)
+    warnings = (*odd, *unlike)
     scores = said(np.arange(len(seen.people)))
     for warning in warnings:
         logging.warning("%s", warning)
@@ -170,7 +174,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     public = None if loaded.auxiliary is None else len(loaded.auxiliary)
     plan = experiment.Plan(wanted, division, photographs, public, roles)
     enrolled = seen.enrolled(facts.preprocessing) if seen.enrolled else None
-    admission = Admission(named.right, named.total, named.chance, classes, source, tuple(warnings))
+    admission = Admission(named.right, named.total, named.chance, classes, source, warnings)
     _write(workdir, plan, facts, admission, named, found, enrolled, loaded)
     logging.info(
         "The model names %d of %d photographs of its %d people right (chance %.1f%%); its classes "
@@ -273,8 +277,10 @@ def _look(
     return show
 
 
-def _returns(facts: ModelFacts, show: Callable[..., np.ndarray], photographs: int) -> str:
-    """Says what the model returns, by a look at it where no flag says so."""
+def _returns(
+    facts: ModelFacts, show: Callable[..., np.ndarray], photographs: int
+) -> tuple[str, tuple[str, ...]]:
+    """Says what the model returns, by what flags say and a look at it, and what looks odd."""
     # As many as are shown at a time later on: another number would be another program.
     outputs = show(facts.preprocessing, np.arange(min(photographs, _BATCH)))
     if outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -287,10 +293,7 @@ def _returns(facts: ModelFacts, show: Callable[..., np.ndarray], photographs: in
             f"{facts.model} returns values that are not finite for photographs of the gallery: "
             "check its weights, and --range, --mean and --deviation"
         )
-    if facts.returns:
-        return facts.returns
-    sums = np.abs(outputs.sum(axis=1) - 1)
-    return PROBABILITIES if (outputs >= 0).all() and sums.max() < 1e-2 else LOGITS
+    return answers.check(facts.model, outputs, facts.returns)
 
 
 def _of_classifier(

@@ -90,6 +90,19 @@ def test_probabilities_become_logits(root, tmp_path):
     np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, rtol=1e-3)
 
 
+def test_a_sigmoid_is_taken_for_logits_where_somebody_insists(root, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        workdir = admit(root, tmp_path, gallery.classifier(kind="sigmoid"), returns="logits")
+    assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
+    (odd,) = records.read(workdir.admission, admission.Admission).warnings
+    assert "a sigmoid's" in odd and odd in caplog.text
+
+
+def test_logarithms_of_probabilities_are_logits(root, tmp_path):
+    workdir = admit(root, tmp_path, gallery.classifier(kind="logarithms"))
+    assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
+
+
 def test_an_embedder_enrolls_photographs_and_chooses_its_threshold(root, tmp_path):
     workdir = admit(root, tmp_path, gallery.embedder(), returns="features")
     facts = records.read(workdir.model, imported.ModelFacts)
@@ -385,6 +398,35 @@ BROKEN = {
             "gallery_dir": str(path / "gallery"),
         },
         "--auxiliary_dir=.* lies in --gallery_dir",
+    ),
+    "probabilities that are logits": (
+        {"returns": "probabilities"},
+        r"model.onnx answers numbers which lie between -.*--returns=probabilities contradicts it: "
+        "give --returns=logits",
+    ),
+    "logits that are probabilities": (
+        lambda path: {"model": gallery.classifier(softmax=True), "returns": "logits"},
+        "which are probabilities: .*--returns=logits contradicts it: give --returns=probabilities",
+    ),
+    "features that are probabilities": (
+        lambda path: {"model": gallery.classifier(softmax=True), "returns": "features"},
+        "which are probabilities: .*--returns=features.* contradict",
+    ),
+    "a sigmoid of which nothing is said": (
+        lambda path: {"model": gallery.classifier(kind="sigmoid")},
+        "not to 1: a sigmoid's, .*--returns does not say what they are: .*--returns=logits takes",
+    ),
+    "a sigmoid for probabilities": (
+        lambda path: {"model": gallery.classifier(kind="sigmoid"), "returns": "probabilities"},
+        "not to 1: a sigmoid's, .*--returns=probabilities contradicts it",
+    ),
+    "logarithms for probabilities": (
+        lambda path: {"model": gallery.classifier(kind="logarithms"), "returns": "probabilities"},
+        "logarithms of probabilities: .*contradicts it: give --returns=logits",
+    ),
+    "an embedder of which nothing is said": (
+        lambda path: {"model": gallery.embedder()},
+        "vector of length 1, as an embedder's; .*give --returns=features",
     ),
     "no function": ({"model": "json:nothing", "size": ["16"]}, "--model=json:nothing cannot be"),
     "no gallery": ({"gallery_dir": None}, "--gallery_dir is needed"),

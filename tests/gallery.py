@@ -61,6 +61,8 @@ def classifier(softmax=False, rows=None, nan=False, kind="linear", **options):
     if kind == "rounded":
         hundred = net.weight(np.float32(100))
         x = net.add("Div", net.add("Round", net.add("Mul", x, hundred)), hundred)
+    x = net.add("Sigmoid", x) if kind == "sigmoid" else x
+    x = net.add("LogSoftmax", x, axis=1) if kind == "logarithms" else x
     x = net.add("Bernoulli", x) if kind == "strange" else x
     x = net.add("Reshape", x, net.weight(np.array([-1, 3, 2]))) if kind == "detector" else x
     x = net.add("Mul", x, net.weight(np.float32(0))) if kind == "blind" else x
