@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from admitting import admit
 from onnx import TensorProto, helper
 
-from experiments import admission, audit, experiment, imported
+from experiments import admission, audit, class_names, experiment, imported
 from mia_jax.recognizer import acquaintance
 from mia_jax.runtime import records
 from mia_jax.runtime.errors import UserError
-from mia_jax.runtime.workdir import WorkDirectory
 
 if not flags.FLAGS.is_parsed():
     flags.FLAGS(["audit"])
@@ -24,30 +24,6 @@ if not flags.FLAGS.is_parsed():
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return gallery.write(tmp_path_factory.mktemp("people"))
-
-
-def admit(root, tmp_path, model=None, **given):
-    """Admits a model into a fresh work directory, with these flags."""
-    path = model
-    if model is None or not isinstance(model, str):
-        path = tmp_path / "model.onnx"
-        gallery.save(gallery.classifier() if model is None else model, path)
-    values = {
-        "model": str(path),
-        "gallery_dir": str(root / "gallery"),
-        "auxiliary_dir": str(root / "public"),
-        **given,
-    }
-    workdir = WorkDirectory(tmp_path / "run")
-    with flagsaver.flagsaver(**values):
-        for name in given:
-            flags.FLAGS[name].present = 1
-        try:
-            admission.admit(workdir)
-        finally:
-            for name in given:
-                flags.FLAGS[name].present = 0
-    return workdir
 
 
 def labels(tmp_path, names):
@@ -96,6 +72,17 @@ def test_a_sigmoid_is_taken_for_logits_where_somebody_insists(root, tmp_path, ca
     assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
     (odd,) = records.read(workdir.admission, admission.Admission).warnings
     assert "a sigmoid's" in odd and odd in caplog.text
+
+
+def test_features_that_are_taken_for_logits_are_noticed_without_another_picture(
+    root, tmp_path, monkeypatch
+):
+    """Those of any length look like logits; but as features they tell the people apart better."""
+    counts = shown(monkeypatch)
+    workdir = admit(root, tmp_path, gallery.embedder(raw=True))
+    (warning,) = records.read(workdir.admission, admission.Admission).warnings
+    assert "30 of 30 photographs as features (--returns=features)" in warning
+    assert counts[records.read(workdir.model, imported.ModelFacts).preprocessing] == 60
 
 
 def test_logarithms_of_probabilities_are_logits(root, tmp_path):
@@ -196,7 +183,7 @@ def test_labels_are_read_in_every_usual_form(tmp_path, content):
     path = tmp_path / "labels.txt"
     path.write_text(content, encoding="utf-8")
     with flagsaver.flagsaver(labels=str(path)):
-        assert admission._read_labels() == tuple(NAMES)
+        assert class_names.read_labels() == tuple(NAMES)
 
 
 def test_folders_and_labels_of_other_unicode_forms_are_the_same_people(root, tmp_path, caplog):
@@ -230,7 +217,7 @@ def test_names_of_templates_may_be_bytes(tmp_path):
     names = np.array([name.encode() for name in NAMES])
     np.savez(tmp_path / "templates.npz", names=names, vectors=np.eye(6))
     with flagsaver.flagsaver(templates=str(tmp_path / "templates.npz")):
-        assert admission._read_templates()[0] == tuple(NAMES)
+        assert class_names.read_templates()[0] == tuple(NAMES)
 
 
 def test_a_folder_called_like_a_class_of_nobody_loses_nobody(root, tmp_path):

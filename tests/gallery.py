@@ -87,11 +87,14 @@ def of_colors():
     return net.model(x, (SIDE, SIDE, 3), outputs=None)
 
 
-def embedder():
-    """Features along the directions in which the people differ, of length 1."""
+def embedder(raw=False):
+    """Features along the directions in which the people differ, of length 1; raw, mixed, of any."""
     net = Network()
     kernel, bias = weights()
     x = net.add("Gemm", net.add("Flatten", "image"), net.weight(kernel), net.weight(bias))
+    if raw:
+        mix = np.random.default_rng(5).normal(size=(PEOPLE, 12)).astype(np.float32)
+        return net.model(net.add("MatMul", x, net.weight(mix)), (SIDE, SIDE, 3), outputs=None)
     return net.model(net.add("LpNormalization", x, axis=1), (SIDE, SIDE, 3), outputs=None)
 
 

@@ -18,6 +18,12 @@ Show = Callable[[np.ndarray], np.ndarray]
 
 LEVEL = 1e-3  # Of the test that a model does better than chance.
 _RELABELED = "with its classes given to other people"
+AS_FEATURES = "as features (--returns=features)"
+_REASONS = {
+    _RELABELED: "most likely --labels names its classes in another order",
+    AS_FEATURES: "it tells them apart as features, so it is an embedder (give --returns=features), "
+    "or a classifier of other people",
+}
 _ENOUGH = 0.1  # By how much an alternative has to name more photographs right to be worth a word.
 _PEOPLE, _PHOTOGRAPHS = 16, 64  # Of a sample, at most.
 
@@ -135,7 +141,8 @@ def check(
         `[m, classes]`.
       people: `[n]`, who is on each photograph, from 0, every number in use.
       classes: `[people]`, which class is whose, as somebody said; None to ask the model.
-      alternatives: By what to call it, the same of photographs prepared in another way.
+      alternatives: By what to call it, the same of photographs prepared in another way; or of
+        answers that are taken `AS_FEATURES`.
 
     Returns:
       How well the model knows them, and warnings: where a usual alternative does much better.
@@ -166,9 +173,7 @@ def check(
         return found, (warning,) * better
     reason = "none of these explains it: check the labels, the crop, and whose model it is"
     if best and others[best].known:
-        reason = f"most likely its pictures are meant {best}"
-        if best == _RELABELED:
-            reason = "most likely --labels names its classes in another order"
+        reason = _REASONS.get(best, f"most likely its pictures are meant {best}")
     tried = "; ".join(f"{name}: {each.right} of {each.total}" for name, each in others.items())
     raise UserError(
         f"the model names {_spell(found)} of its own people right, no better than chance "
