@@ -1,13 +1,14 @@
-"""What a file of others may ask for at most: checked before anything of it is allocated."""
+"""What a file or a model of others may ask for at most: checked before anything is allocated."""
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mia_jax.runtime.errors import UserError
 
 # Of one array: a gigabyte of float32, twice the largest layer of a VGG face network.
 ELEMENTS = 2**28
+A_PICTURE = 2**27  # Of one array that a model makes of a picture: half a gigabyte of float32.
 _UNPACKED = 2**30  # Bytes of one member of an archive that is compressed.
 
 
@@ -25,6 +26,24 @@ def check_elements(where: str, shape: Sequence[int]) -> None:
         raise UserError(
             f"{where} asks for an array of {'x'.join(map(str, shape))} numbers: at most {ELEMENTS} "
             "are read from a file"
+        )
+
+
+def check_size(shape: Collection[int], pictures: int = 1, most: int = A_PICTURE) -> None:
+    """Refuses an array that is too large, of what a model makes of pictures.
+
+    Args:
+      shape: Its sides.
+      pictures: How many pictures are evaluated side by side.
+      most: How many elements are accepted for each of them.
+
+    Raises:
+      UserError: If it has more.
+    """
+    if math.prod(int(side) for side in shape) > most * max(pictures, 1):
+        raise UserError(
+            f"it asks for an array of {'x'.join(str(side) for side in shape)}, and at most "
+            f"{most} elements a picture are accepted"
         )
 
 

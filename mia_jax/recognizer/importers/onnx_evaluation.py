@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import model, onnx_static
-from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.onnx_graphs import Node, Steps
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING
 from mia_jax.recognizer.importers.operations import (
@@ -21,6 +20,7 @@ from mia_jax.recognizer.importers.operations import (
     Layout,
     Operation,
 )
+from mia_jax.runtime.bounds import check_size
 from mia_jax.runtime.errors import UserError
 
 _CHANNELS_LAST = (0, 2, 3, 1)
