@@ -26,6 +26,7 @@ from experiments import (
     options,
     path_flags,
     scenario_flags,
+    scenarios,
 )
 from experiments.imported import ModelFacts
 from mia_jax.evidence import statistics
@@ -196,7 +197,7 @@ def _line(
 ) -> Line:
     """Says how often a model that may only be asked will be, and opens the way to it."""
     wanted = scenario_flags.from_flags()
-    asked_target.check_asks(wanted)
+    scenarios.check(wanted, scenarios.ANSWERS)
     asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
     return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
 

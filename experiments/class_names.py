@@ -47,8 +47,8 @@ def read_labels() -> tuple[str, ...]:
         listed = _in_order(where, listed)
     odd = [name for name in listed if not isinstance(name, str | int) or isinstance(name, bool)]
     if odd:
-        found = shorten(ascii(odd[0]))
-        raise UserError(f"{where} has {found} where the name of a class belongs: give a text")
+        shown = shorten(ascii(odd[0]))
+        raise UserError(f"{where} has {shown} where the name of a class belongs: give a text")
     found = [names.normalize(f"{name}") for name in listed]
     while found and not found[-1]:
         found.pop()

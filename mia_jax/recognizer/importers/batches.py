@@ -14,7 +14,7 @@ from mia_jax.runtime.errors import UserError
 
 _CLOSE = 1e-3  # Of the largest number in an answer: more than rounding makes of it.
 _QUICK = {"xla_backend_optimization_level": 0}  # Compiled once, for two pictures.
-_CHANNELS = 3
+_USUAL = (112, 112, 3)  # Of face recognizers' pictures: height, width and channels.
 
 
 def separate(
@@ -29,7 +29,7 @@ def separate(
       imported: The model; one that may only be asked is returned as it is.
       where: What to call it in an error.
       image_shape: Height, width and channels, where the model leaves them open; where these are
-        open too, nothing is compared.
+        open too, pictures of the commonest size are shown, if the model takes them.
 
     Returns:
       The model, or one that is shown one picture at a time.
@@ -38,11 +38,16 @@ def separate(
       UserError: If it fails, or its answers depend on the batch even so.
     """
     sides = [a or b for a, b in zip(imported.image_shape, image_shape, strict=True)]
-    height, width, channels = (*sides[:2], sides[2] or _CHANNELS)
-    if imported.answer is not None or height is None or width is None:
+    shape = [side or usual for side, usual in zip(sides, _USUAL, strict=True)]
+    if imported.answer is not None:
         return imported
-    pictures = np.random.default_rng(0).random((2, height, width, channels), np.float32)
-    alone = _answers(imported, pictures, together=False)
+    pictures = np.random.default_rng(0).random((2, *shape), np.float32)
+    try:
+        alone = _answers(imported, pictures, together=False)
+    except Exception:  # Whatever a model raises that takes pictures of another size.
+        if None in sides[:2]:
+            return imported
+        raise
     if len(alone) == 2 and _same(imported, pictures, alone):
         return imported
 
