@@ -140,6 +140,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
         line = _line(workdir, facts, found.answer, _expected(loaded, division))
         found = functions.asking(line.ask)
     show = _look(found, facts, loaded)
+    said_to_return = facts.returns
     returns, odd = _returns(facts, show, len(loaded.images))
     facts = dataclasses.replace(facts, returns=returns)
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
@@ -149,7 +150,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     said = others.pop("")
     if line is not None:
         others = dict([*others.items()][: asked_target.affordable(line, len(loaded.images))])
-    if seen.known is None:  # What was shown already: no further picture is needed.
+    if seen.known is None and not said_to_return:  # Of what was shown already.
         others[acquaintance.AS_FEATURES] = functools.partial(_similarities, said, seen.people)
     named, unlike = acquaintance.check(said, seen.people, seen.known, others)
     warnings = (*odd, *unlike)

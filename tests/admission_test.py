@@ -74,15 +74,13 @@ def test_a_sigmoid_is_taken_for_logits_where_somebody_insists(root, tmp_path, ca
     assert "a sigmoid's" in odd and odd in caplog.text
 
 
-def test_features_that_are_taken_for_logits_are_noticed_without_another_picture(
-    root, tmp_path, monkeypatch
-):
-    """Those of any length look like logits; but as features they tell the people apart better."""
-    counts = shown(monkeypatch)
-    workdir = admit(root, tmp_path, gallery.embedder(raw=True))
-    (warning,) = records.read(workdir.admission, admission.Admission).warnings
-    assert "30 of 30 photographs as features (--returns=features)" in warning
-    assert counts[records.read(workdir.model, imported.ModelFacts).preprocessing] == 60
+def test_features_of_any_length_are_noticed_without_another_picture(root, tmp_path, monkeypatch):
+    """They look like logits, and their largest names many right; as features they name all."""
+    counts, embedder = shown(monkeypatch), gallery.embedder(raw=True)
+    with pytest.raises(UserError, match=r"22 of 30 .* and 30 of 30 photographs as features"):
+        admit(root, tmp_path, embedder)
+    assert max(counts.values()) == 60
+    admit(root, tmp_path, embedder, returns="logits")  # Whoever says so gets it.
 
 
 def test_logarithms_of_probabilities_are_logits(root, tmp_path):
@@ -321,7 +319,7 @@ BROKEN = {
     ),
     "too few labels": (
         lambda path: {"labels": labels(path, NAMES[:4])},
-        "names 4 classes, and .*model.onnx has 6",
+        r"names 4 classes \(p0, p1, p2, p3\), and .*model.onnx has 6",
     ),
     "a label twice": (
         lambda path: {"labels": labels(path, [*NAMES[:5], "p0"])},

@@ -148,7 +148,8 @@ def check(
       How well the model knows them, and warnings: where a usual alternative does much better.
 
     Raises:
-      UserError: If it does not know them, naming everything that was tried and what came of it.
+      UserError: If it does not know them, naming everything that was tried and what came of it; or
+        if it knows them better by features.
     """
     scores = show(np.arange(len(people)))
     found = named(scores, people, classes)
@@ -164,6 +165,12 @@ def check(
     best = max(others, key=lambda name: others[name].rate, default="")
     if found.known:
         better = bool(best) and others[best].rate > before.rate + _ENOUGH
+        if better and best == AS_FEATURES:
+            raise UserError(
+                f"the model names {_spell(before)} right by its largest output, and "
+                f"{_spell(others[best])} {best}: say with --returns what they are, features or "
+                "logits"
+            )
         warning = (
             f"the model names {_spell(before)} right as its pictures are said to be, and "
             f"{_spell(others[best])} {best}: check which is meant"
