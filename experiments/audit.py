@@ -33,6 +33,7 @@ from experiments import (
 from mia_jax.evidence import embedders, examination, unlocking
 from mia_jax.faces import Faces
 from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.recognizer.answers import FEATURES
 from mia_jax.runtime import packages, records, storage, workload
 from mia_jax.runtime.errors import MissingError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -74,7 +75,7 @@ def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
       roles: Who is who.
     """
     facts = records.read(workdir.model, imported.ModelFacts)
-    if facts.threshold is None or facts.returns != imported.FEATURES:
+    if facts.threshold is None or facts.returns != FEATURES:
         return
     target = experiment.load_recognizer(workdir, TARGET)
     logits = asked_target.through(workdir, target, asked_target.EVALUATION).look()

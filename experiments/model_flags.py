@@ -6,8 +6,9 @@ from typing import Any
 from absl import flags
 
 from experiments import imported, path_flags
-from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from experiments.imported import ModelFacts
 from mia_jax.recognizer import preprocessing, templates
+from mia_jax.recognizer.answers import FEATURES, LOGITS, PROBABILITIES
 from mia_jax.recognizer.importers import Imported, model
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime.errors import UserError
@@ -39,8 +40,8 @@ _RETURNS = flags.DEFINE_enum(
     "returns",
     None,
     [LOGITS, PROBABILITIES, FEATURES],
-    "What the model returns; by default features with --templates, else logits or probabilities "
-    "as they look.",
+    "What the model returns, which is compared with what it answers; by default features with "
+    "--templates, else logits or probabilities as they look.",
 )
 TEMPLATES = path_flags.define(
     "templates",

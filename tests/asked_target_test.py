@@ -220,6 +220,31 @@ def test_weights_that_are_needed_are_missed_before_anything_is_asked(root, tmp_p
     assert not server.calls
 
 
+def sigmoid(pictures):
+    kernel, bias = gallery.weights()
+    return 1 / (1 + np.exp(-(pictures.reshape(len(pictures), -1) @ kernel + bias)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "returns", "sentence"),
+    [
+        (gallery.asked, "logits", "are probabilities: .*--returns=logits contradicts it"),
+        (sigmoid, None, "a sigmoid's, .*--returns does not say what they are"),
+        (sigmoid, "probabilities", "a sigmoid's, .*--returns=probabilities contradicts it"),
+    ],
+)
+def test_what_it_answers_is_compared_by_the_first_pictures_of_the_admission(
+    root, tmp_path, answer, returns, sentence
+):
+    server = Server(answer)
+    with (
+        asking(server, root, tmp_path / "run", returns=returns),
+        pytest.raises(UserError, match=sentence),
+    ):
+        audit.main()
+    assert server.shown == admission._BATCH
+
+
 @pytest.mark.parametrize(
     ("given", "allowed", "views"),
     [(None, 6 + 1 + 8 + 16 * 4, 16), (15, 15, 0), (29, 29, 3), (500, 500, 16)],

@@ -235,6 +235,84 @@ def other_state(tmp_path):
     return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
 
 
+def lacking_state(tmp_path):
+    torch, module, state = torch_module()
+    state["fc.weight"] = state.pop("5.weight")
+    torch.save({f"module.{name}": each for name, each in state.items()}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def two_states(tmp_path):
+    torch, module, state = torch_module()
+    torch.save({"generator": state, "critic": state}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def no_state(tmp_path):
+    torch, module, _ = torch_module()
+    torch.save({"epoch": 7}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def legacy_pickle(tmp_path):
+    torch, module, _ = torch_module()
+    torch.save(module, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pth")
+
+
+def of_function(call):
+    """A module of PyTorch that is one function of the pictures."""
+    torch, _, _ = torch_module()
+
+    class Called(torch.nn.Module):
+        def forward(self, x):
+            return call(torch, x)
+
+    return functions.load(Called, "module", (12, 12, 3))
+
+
+def failing_module(tmp_path):
+    return of_function(lambda torch, x: x.flatten(1) @ torch.zeros(7, 2))
+
+
+def looking_module(tmp_path):
+    return of_function(lambda torch, x: x.mean((2, 3)) if x.sum() > 1 else -x.mean((2, 3)))
+
+
+def unwritable_module(tmp_path):
+    return of_function(lambda torch, x: torch.special.airy_ai(x).mean((2, 3)))
+
+
+WRAPPED = {
+    "DataParallel": lambda state: {f"module.{name}": each for name, each in state.items()},
+    "compiled, in a checkpoint": lambda state: {
+        "epoch": 7,
+        "model": {f"_orig_mod.module.{name}": each for name, each in state.items()},
+    },
+    "Lightning": lambda state: {
+        "state_dict": {f"model.{name}": each for name, each in state.items()},
+        "optimizer_states": [{"state": {}}],
+    },
+    "a state_dict beside an average of it": lambda state: {
+        "state_dict": state,
+        "ema": {name: 0 * each for name, each in state.items()},
+    },
+    "of a release that counted no batches": lambda state: {
+        name: each for name, each in state.items() if not name.endswith("num_batches_tracked")
+    },
+}
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_wraps_weights_or_their_names_is_taken_off(name, parallel, tmp_path):
+    torch, module, state = torch_module()
+    torch.save(WRAPPED[name](state), tmp_path / "model.pt")
+    given = torch.nn.DataParallel(module) if parallel else module
+    found = functions.load(lambda: given, "module", (12, 12, 3), tmp_path / "model.pt")
+    np.testing.assert_allclose(found.apply_fn(found.params, PICTURES), expected(), **TOLERANCE)
+
+
 def pickled_program(tmp_path):
     in_torch(tmp_path)
     with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
@@ -438,8 +516,15 @@ REFUSED = {
     layer_of_keras(1, size=[10**5, 10**5]): "asks for an array of .* at most 268435456",
     changed_keras(lambda config: config["config"].update(layers=7)): "cannot be read by Keras",
     changed_keras(lambda config: [config]): "cannot be read by Keras",
-    torch_pickle: "holds no plain tensors .* save the state_dict",
-    other_state: "model.pt does not fit module .*5.weight",
+    torch_pickle: "holds no plain tensors, or .* save the state_dict",
+    other_state: r"model.pt does not fit module: it has other shapes 5.weight \(3x3 for 5x8\)",
+    lacking_state: "lacks 5.weight; it has more than it, such as fc.weight",
+    two_states: "no state_dict, tensors by name, and holds several of them, generator, critic",
+    no_state: "no state_dict, tensors by name, and holds none",
+    legacy_pickle: "holds no plain tensors, or is no whole file: .* not the model",
+    failing_module: r"module fails on pictures of 12x12x3: it raises RuntimeError",
+    looking_module: r"module answers pictures of 12x12x3, but torch.export cannot follow it",
+    unwritable_module: r"module cannot be written as ONNX",
     pickled_program: "evil.pt2 holds pickled objects .*weights_config.json",
     truncated_program: "half.pt2 is no whole program of torch.export",
     two_outputs_of_keras: "returns 2 arrays: a recognizer returns one",
@@ -457,10 +542,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("broken", REFUSED, ids=lambda each: each.__name__)
-def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path):
+def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path, capfd):
     with pytest.raises(UserError, match=REFUSED[broken]) as caught:
         broken(tmp_path)
     assert "\n" not in str(caught.value)
+    for word in ("\x1b", "weights_only", "unpickle", "WeightsUnpickler", "TORCH_"):  # PyTorch's.
+        assert word not in str(caught.value)
+    assert "def forward" not in "".join(capfd.readouterr())
 
 
 def test_a_file_in_a_model_of_keras_stays_in_it(tmp_path):

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.recognizer.importers import bounds, model
+from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
+from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import UserError
 
 _CLOSE = 1e-3  # Of the largest number in an answer: more than rounding makes of it.
 _QUICK = {"xla_backend_optimization_level": 0}  # Compiled once, for two pictures.
-_CHANNELS = 3
+_USUAL = (112, 112, 3)  # Of face recognizers' pictures: height, width and channels.
 
 
 def separate(
@@ -31,7 +32,7 @@ def separate(
       imported: The model; one that may only be asked is returned as it is.
       where: What to call it in an error.
       image_shape: Height, width and channels, where the model leaves them open; where these are
-        open too, nothing is compared.
+        open too, pictures of the commonest size are shown, if the model takes them.
       bounded: Whether what it needs on its way is bounded, before it is compiled.
 
     Returns:
@@ -41,14 +42,18 @@ def separate(
       UserError: If it fails, or its answers depend on the batch even so.
     """
     sides = [a or b for a, b in zip(imported.image_shape, image_shape, strict=True)]
-    height, width, channels = (*sides[:2], sides[2] or _CHANNELS)
-    if imported.answer is not None or height is None or width is None:
+    shape = [side or usual for side, usual in zip(sides, _USUAL, strict=True)]
+    if imported.answer is not None:
         return imported
-    pictures = np.random.default_rng(0).random((2, height, width, channels), np.float32)
+    pictures = np.random.default_rng(0).random((2, *shape), np.float32)
     try:
         alone = _answers(imported, pictures, bounded, together=False)
     except bounds.TooLargeError as error:
         raise UserError(f"{where}: {error}") from None
+    except Exception:  # Whatever a model raises that takes pictures of another size.
+        if None in sides[:2]:
+            return imported
+        raise
     if len(alone) == 2 and _same(imported, pictures, bounded, alone):
         return imported
 

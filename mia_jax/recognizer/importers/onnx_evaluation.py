@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import model, onnx_static
-from mia_jax.recognizer.importers.bounds import LARGEST, check_size
 from mia_jax.recognizer.importers.onnx_graphs import Node, Steps
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING
 from mia_jax.recognizer.importers.operations import (
@@ -22,6 +21,7 @@ from mia_jax.recognizer.importers.operations import (
     Operation,
     resizing,
 )
+from mia_jax.runtime.bounds import A_PICTURE, check_size
 from mia_jax.runtime.errors import UserError
 
 _CHANNELS_LAST = (0, 2, 3, 1)
@@ -74,8 +74,8 @@ def evaluate(
             for result in results:
                 check_size(result.array.shape, len(pictures))
             kept += _constants(node, given, results)
-            if kept > LARGEST:
-                raise UserError(f"its constants are more than {LARGEST} numbers together")
+            if kept > A_PICTURE:
+                raise UserError(f"its constants are more than {A_PICTURE} numbers together")
         except UserError as error:
             raise UserError(
                 f"{where}: the node {node.name} ({node.kind}) is not supported: {error}"

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from mia_jax.recognizer.importers.bounds import check_size, check_traced
 from mia_jax.recognizer.importers.operations import OPERATIONS
+from mia_jax.runtime.bounds import check_size, check_traced
 
 _FROM_LITTLE = 2**24  # Elements that constants may make of fewer.
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from mia_jax.recognizer import convolution
-from mia_jax.recognizer.importers.bounds import check_size
+from mia_jax.runtime.bounds import check_size
 from mia_jax.runtime.errors import UserError
 
 Padding = tuple[tuple[int, int], ...]

@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.operations.operation import (
     Attributes,
     Operation,
 )
+from mia_jax.runtime.bounds import check_size
 
 _MATRIX = 2**24  # Numbers by which an axis is resized at most: of 4,096 pixels to as many.
 
