@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import (
+    aligned,
     asked_target,
     attack,
     class_names,
@@ -28,8 +29,9 @@ from experiments import (
     scenario_flags,
     scenarios,
 )
+from experiments.aligned import Frame
 from experiments.imported import ModelFacts
-from mia_jax.evidence import statistics
+from mia_jax.evidence import embedders, statistics
 from mia_jax.faces import Faces, protocol
 from mia_jax.faces.protocol import TARGET, Protocol
 from mia_jax.recognizer import (
@@ -131,7 +133,8 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
             "--workdir"
         )
     wanted = _faces(facts.preprocessing)
-    loaded = experiment.load_faces(wanted)
+    align = facts.preprocessing.align
+    loaded = experiment.load_faces(wanted, Frame(align, workdir.points) if align else None)
     division = dataclasses.replace(options.of_division(), evaluators=())
     if check is not None:
         check(loaded, _expected(loaded, division))
@@ -139,13 +142,15 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     if found.answer is not None:
         line = _line(workdir, facts, found.answer, _expected(loaded, division))
         found = functions.asking(line.ask)
-    show = _look(found, facts, loaded)
+    show = _look(found, facts, loaded, workdir.points)
     said_to_return = facts.returns
     returns, odd = _returns(facts, show, len(loaded.images))
     facts = dataclasses.replace(facts, returns=returns)
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
+    if embedders.dlib_installed():
+        ways |= preprocessing.aligned(facts.preprocessing)
     others = {name: functools.partial(seen.scores, how) for name, how in ways.items()}
     said = others.pop("")
     if line is not None:
@@ -246,16 +251,21 @@ def _faces(how: Preprocessing) -> options.FacesOptions:
 
 
 def _look(
-    found: Imported, facts: ModelFacts, loaded: Faces
+    found: Imported, facts: ModelFacts, loaded: Faces, points: pathlib.Path
 ) -> Callable[[Preprocessing, np.ndarray], np.ndarray]:
     """Compiles what shows photographs, by their positions, prepared in any way, each but once."""
     ready = imported.prepared(found, facts)
     model = jax.jit(ready.raw)
     seen: dict[tuple[Preprocessing, int], np.ndarray] = {}
 
+    def photographs(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
+        if how.align is None or how.align == facts.preprocessing.align:
+            return loaded.images[positions]
+        return aligned.photographs(loaded, positions.tolist(), Frame(how.align, points))
+
     answer = found.answer
     if answer is not None:
-        return lambda how, positions: answer(imported.pictures(how, loaded.images[positions]))
+        return lambda how, positions: answer(imported.pictures(how, photographs(how, positions)))
 
     def show(how: Preprocessing, positions: np.ndarray) -> np.ndarray:
         new = [place for place in positions.tolist() if (how, place) not in seen]
@@ -263,7 +273,7 @@ def _look(
             with console.progress(len(new), 0, "admission", "photograph") as bar:
 
                 def look(few: np.ndarray) -> jax.Array:
-                    pictures = preprocessing.prepare(how, jnp.asarray(loaded.images[few]))
+                    pictures = preprocessing.prepare(how, jnp.asarray(photographs(how, few)))
                     outputs = model(ready.params, pictures)
                     bar.update(len(few))
                     return outputs

@@ -74,7 +74,7 @@ _REMEDIES = {
     EVALUATION: "give more with --evaluation_queries",
 }
 SAMPLE = 128  # Photographs that are shown in each other preparation, those enrolled included.
-_OTHER_WAYS = 9  # The most other preparations; see `preprocessing.alternatives`.
+_OTHER_WAYS = 10  # The most other preparations: `preprocessing.alternatives` and `aligned`.
 _LOOKS = 32  # Auxiliary faces by which `check_model` looks at a model, and more.
 
 

@@ -7,11 +7,14 @@ from absl import flags
 
 from experiments import imported, path_flags
 from experiments.imported import ModelFacts
+from mia_jax.evidence import embedders
+from mia_jax.faces import alignment
 from mia_jax.recognizer import preprocessing, templates
 from mia_jax.recognizer.answers import FEATURES, LOGITS, PROBABILITIES
 from mia_jax.recognizer.importers import Imported, model
 from mia_jax.recognizer.preprocessing import Preprocessing
-from mia_jax.runtime.errors import UserError
+from mia_jax.runtime import packages
+from mia_jax.runtime.errors import MissingError, UserError
 
 flags.adopt_module_key_flags(imported)
 _WEIGHTS = path_flags.define(
@@ -36,6 +39,15 @@ _RANGE = flags.DEFINE_float(
 _MEAN = flags.DEFINE_list("mean", None, "What is subtracted: one number, or one for each channel.")
 _DEVIATION = flags.DEFINE_list("deviation", None, "What it is divided by after that, alike.")
 _CROP = flags.DEFINE_float("crop", None, "The part of a photograph's side that the model sees.")
+_ALIGN = flags.DEFINE_enum(
+    "align",
+    None,
+    [*alignment.ALIGNMENTS, alignment.NONE],
+    "Find the face in each photograph of --gallery_dir and --auxiliary_dir, and bring it to where "
+    "the model's pictures have it: arcface112 are the usual chips of 112x112 pixels; the JSON file "
+    "may give size and points of others. none if the photographs are such chips already. Needs the "
+    "extra judge; the license of its landmarks excludes commercial use.",
+)
 _RETURNS = flags.DEFINE_enum(
     "returns",
     None,
@@ -70,12 +82,18 @@ def from_flags() -> tuple[Imported, ModelFacts]:
       that of the flag.
 
     Raises:
+      MissingError: If faces are to be aligned, and dlib is not installed.
       UserError: If a flag is missing, or the model cannot be read.
     """
     name = imported.MODEL.value
     if not name:
         raise UserError("--model is needed: a file of a model, or module:function")
     given = {**_from_file(name), **_given()}
+    if given.get("align") and not embedders.dlib_installed():
+        raise MissingError(
+            f"--align (or align in the JSON file) needs dlib and its landmarks: "
+            f"{packages.hint('judge')}, or give --align=none for photographs that are chips already"
+        )
     files = imported.files_digest(name, _WEIGHTS.value)
     trust = imported.TRUST.value
     found = imported.read(name, _WEIGHTS.value, _OUTPUT.value, given.get("size"), given, trust)
@@ -105,6 +123,7 @@ def _given() -> dict[str, Any]:
         "mean": _MEAN,
         "deviation": _DEVIATION,
         "crop": _CROP,
+        "align": _ALIGN,
     }
     found: dict[str, Any] = {k: flag.value for k, flag in named.items() if flag.value is not None}
     for field in ("size", "mean", "deviation"):

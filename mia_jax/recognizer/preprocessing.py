@@ -1,7 +1,8 @@
 """What a model from elsewhere wants its pictures to be: size, order of channels, range, crop.
 
 Everything here takes pictures `[n, height, width, channels]` in [0, 1], as the attack makes them,
-and `prepare` turns them into what the model takes; gradients flow through it.
+and `prepare` turns them into what the model takes; gradients flow through it. Where a face has to
+be is said here too, and it is brought there when photographs are read, by `faces.alignment`.
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mia_jax.faces import alignment
+from mia_jax.faces.alignment import Alignment
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError
@@ -34,6 +37,7 @@ class Preprocessing:
       mean: What is subtracted, one number or one for each channel in the model's order.
       deviation: What it is divided by after that, alike.
       crop: The part of the photograph's side that the model sees, in (0, 1]: the middle of it.
+      align: Where five points of a face have to be; None where photographs are taken as they are.
 
     Raises:
       UserError: If a value is out of range, naming it.
@@ -45,6 +49,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
     crop: float = 1.0
+    align: Alignment | None = None
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -69,6 +74,16 @@ class Preprocessing:
             raise UserError(f"crop={self.crop} is no part of a side: give more than 0, at most 1")
         said = f"size={self.size}, of which crop={self.crop} is seen,"
         bounds.check_sides(said, [max(self.size) / self.crop])
+        if self.align and self.crop != 1:
+            raise UserError(
+                f"crop={self.crop} does not go with align, whose points say what the model sees: "
+                "leave it out"
+            )
+        if self.align and not fits(self.align, self.size):
+            raise UserError(
+                f"align is of {_sides(self.align.size)} pixels, and the model's size is "
+                f"{_sides(self.size)}: give size and points of its own proportions"
+            )
 
     @property
     def count(self) -> int:
@@ -81,6 +96,16 @@ class Preprocessing:
         return round(max(self.size) / self.crop)
 
 
+def fits(align: Alignment, size: Sequence[int]) -> bool:
+    """Tells whether a chip has the proportions of a picture, so that it can be resized to it."""
+    return align.size[0] * size[1] == align.size[1] * size[0]
+
+
+def _sides(size: Sequence[int]) -> str:
+    """Spells height and width."""
+    return "x".join(map(str, size))
+
+
 FIELDS = tuple(field.name for field in dataclasses.fields(Preprocessing))
 
 
@@ -91,7 +116,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
       path: The file, such as {"size": 112, "channels": "BGR", "range": 255, "mean": 127.5}.
 
     Returns:
-      The fields that are there, with numbers turned into tuples.
+      The fields that are there, with numbers turned into tuples and align into an `Alignment`.
 
     Raises:
       MissingError: If there is no such file.
@@ -108,27 +133,33 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path} holds no object: give some of {', '.join(FIELDS)}")
     for name, value in given.items():
         numbers = value if isinstance(value, list) else [value]
-        fits = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        numeric = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
         if name not in FIELDS:
             raise UserError(f"{path}: {name} is unknown: give some of {', '.join(FIELDS)}")
-        if isinstance(value, str) != (name == "channels") or not (fits or name == "channels"):
+        if name != "align" and not (isinstance(value, str) if name == "channels" else numeric):
             raise UserError(f"{path}: {name}={value!r} is of another type than is needed")
-    return fields(given)
+    try:
+        return fields(given)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns single numbers into the tuples of a `Preprocessing`.
+    """Turns single numbers into the tuples of a `Preprocessing`, and what says align into one.
 
     Args:
-      given: Fields by name; size is a side or two, mean and deviation one number or several.
+      given: Fields by name; size is a side or two, mean and deviation one number or several, align
+        what `alignment.parse` takes.
 
     Returns:
       The same, to be given to `Preprocessing`.
 
     Raises:
-      UserError: If the size is no whole number of pixels, nor two.
+      UserError: If the size is no whole number of pixels, nor two, or align is none.
     """
     found = dict(given)
+    if "align" in found:
+        found["align"] = alignment.parse(found["align"])
     for name in ("size", "mean", "deviation"):
         if name in found:
             value = found[name]
@@ -228,3 +259,22 @@ def alternatives(how: Preprocessing) -> dict[str, Preprocessing]:
             if other != how and other not in found.values():
                 found[" ".join(words)] = other
     return found
+
+
+def aligned(how: Preprocessing) -> dict[str, Preprocessing]:
+    """Lists the usual alignments of photographs that were taken as they are.
+
+    Args:
+      how: What was said.
+
+    Returns:
+      What may have been meant, by what to call it; nothing where an alignment was said, or none has
+      the proportions of the model's pictures.
+    """
+    if how.align:
+        return {}
+    return {
+        f"aligned (--align={name})": dataclasses.replace(how, crop=1.0, align=each)
+        for name, each in alignment.ALIGNMENTS.items()
+        if fits(each, how.size)
+    }

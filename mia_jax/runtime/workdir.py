@@ -15,6 +15,7 @@ clones/parts/                      restarts of a person whose attack is not yet 
 clones/stopped/                    what was found until a model that is asked failed to answer
 clones/manifest.json               whose attack is done
 evaluation.json, figures/, report.html
+points.npz                         the points of faces that were aligned
 asked.sqlite                       every answer of a target that may only be asked
 asked.json                         how often it was asked
 unlocking.json                     of an embedder from elsewhere: whom clones unlock
@@ -119,6 +120,11 @@ class WorkDirectory:
     def unlocking(self) -> pathlib.Path:
         """Whom clones unlock, at the threshold of an embedder from elsewhere."""
         return self.root / "unlocking.json"
+
+    @property
+    def points(self) -> pathlib.Path:
+        """The points of faces that were aligned, so that each photograph is searched once."""
+        return self.root / "points.npz"
 
     @property
     def answers(self) -> pathlib.Path:
