@@ -115,6 +115,11 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
     ("flag", "words"),
     [
         ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
+        (
+            "--suite=imported",
+            "--suite=imported needs PyTorch, onnx, onnxscript and onnxruntime: pip install -e "
+            "'.[benchmark]'",
+        ),
         ("--json=tests", "--json=tests is a directory: name a file"),
         (
             "--suite=step,speed",

@@ -2,7 +2,8 @@
 
 Functions on arrays whose channels are last, for `operations.pictures`. With XLA's own
 convolutions, whose gradient is slow in a `lax.scan`, a step of the attack on a ResNet-18 takes 1.7
-times as long on a CPU, and one maximum with its gradient four times.
+times as long on a CPU, and one maximum with its gradient four times; of a MobileFaceNet, whose
+convolutions are depthwise, six times (`python -m experiments.benchmark --suite=imported`).
 """
 
 import functools
@@ -21,6 +22,7 @@ from mia_jax.runtime.errors import UserError
 Padding = tuple[tuple[int, int], ...]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _WIDEST = 1024  # Elements along a side of a pool's window.
+_MOST_PRODUCTS = 64  # Taps of a kernel that are written out, one by one, to be compiled.
 
 
 def _padding(
@@ -168,8 +170,11 @@ def _convolution(
     """Convolves, formulated by backend: on CPU, XLA's own is slow in groups and in its gradient."""
     height, width, inputs, features = kernel.shape
     plain = set(dilations) == {1}
-    depthwise = 1 < groups == x.shape[3] and (plain or set(strides) == {1})
-    if jax.default_backend() != "cpu" or not (depthwise or (groups == 1 and plain)):
+    whole = (height, width) == x.shape[1:3] and plain and not np.any(pads)
+    depthwise = 1 < groups == x.shape[3]
+    few = height * width <= _MOST_PRODUCTS and (plain or set(strides) == {1})
+    written = (whole or few) if depthwise else groups == 1 and plain
+    if jax.default_backend() != "cpu" or not written:
         return lax.conv_general_dilated(
             *(x, kernel, strides, pads),
             rhs_dilation=dilations,
@@ -177,14 +182,12 @@ def _convolution(
             feature_group_count=groups,
         )
     if depthwise:
-        x = jnp.repeat(x, features // groups, 3) if features > groups else x
-    if (height, width) == x.shape[1:3] and plain and not np.any(pads):
-        # One window is the whole picture: a product, whose gradient is one too.
-        if depthwise:
+        x = jnp.repeat(x, features // groups, 3)
+        if whole:  # As below, of each channel for itself.
             return jnp.einsum("nijc,ijc->nc", x, kernel[:, :, 0])[:, None, None]
-        return (x.reshape(len(x), -1) @ kernel.reshape(-1, features))[:, None, None]
-    if depthwise:
         return _safe(x, kernel, strides, pads, dilations)
+    if whole:  # One window is the whole picture: a product, whose gradient is one too.
+        return (x.reshape(len(x), -1) @ kernel.reshape(-1, features))[:, None, None]
     if (height, width) == (1, 1) and not np.any(pads):
         return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
     if strides != (1, 1) and inputs < convolution.VECTOR:
@@ -227,7 +230,11 @@ def _direct(
     pads: Padding,
     dilations: tuple[int, ...],
 ) -> jax.Array:
-    """Convolves as XLA does; depthwise, where a kernel has one channel, by shifted products."""
+    """Convolves as XLA does; depthwise, where a kernel has one channel, by shifted products.
+
+    XLA computes the padded pictures once. Its own gradient of the products would pad each of them
+    for itself, and compute whatever they come from once for each: three times as long.
+    """
     if kernel.shape[2] > 1 or x.shape[3] == 1:
         return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
