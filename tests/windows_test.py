@@ -118,6 +118,20 @@ def test_a_depthwise_convolution_under_scan_and_vmap(how):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("how", DEPTHWISE[:2])
+def test_a_second_derivative_of_a_depthwise_convolution(how):
+    ours, reference, x, taps = grouped(*how, 6, 1, 6)
+
+    def product(convolve):
+        gradient = jax.grad(lambda x, taps: jnp.sum(convolve(x, taps) ** 3), (0, 1))
+        return jax.grad(lambda x, taps: sum(map(jnp.vdot, gradient(x, taps), (x, taps))), (0, 1))
+
+    found, expected = jax.jit(lambda *a: (product(ours)(*a), product(reference)(*a)))(x, taps)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-1), found, expected
+    )
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="others have convolutions of their own")
 @pytest.mark.parametrize("how", [*DEPTHWISE[:6], DEPTHWISE[8]])
 def test_a_depthwise_convolution_is_written_as_products(how):

@@ -61,8 +61,8 @@ def measure_imported() -> dict[str, Any]:
         samplers = {
             "mia_jax": difference(short, long),
             "torch": each(steps),
-            "forward": lambda run=forward: milliseconds(run),
-            "onnxruntime": lambda run=reference: milliseconds(run),
+            "forward": functools.partial(milliseconds, forward),
+            "onnxruntime": functools.partial(milliseconds, reference),
         }
         times = take_turns(f"imported, {name}", samplers)
         results[name] = {
