@@ -13,6 +13,7 @@ from experiments import devices
 from experiments.benchmarks import rivals, speed
 from experiments.benchmarks.timing import (
     ITERATIONS,
+    Sampler,
     difference,
     each,
     milliseconds,
@@ -58,7 +59,7 @@ def measure_imported() -> dict[str, Any]:
         short, long = speed.two_lengths(how, model.params)
         first = milliseconds(short) / 1e3
         steps = rivals.torch_attack(net, network, count, ITERATIONS.value)
-        samplers = {
+        samplers: dict[str, Sampler] = {
             "mia_jax": difference(short, long),
             "torch": each(steps),
             "forward": functools.partial(milliseconds, forward),
