@@ -6,6 +6,7 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 import collections
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
