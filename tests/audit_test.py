@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from mia_jax.evidence.unlocking import Unlocking
 
 from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
 from mia_jax.evidence import unlocking
 from mia_jax.evidence.results import Evaluation
-from mia_jax.evidence.unlocking import Unlocking
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
