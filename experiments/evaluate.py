@@ -83,6 +83,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         *(workdir, loaded, roles, attack, exhibits.diverged(workdir, names)),
         *(judgements, verdicts, conclusion),
         agreement.agreements(seen),
+        panel.files_of(wanted.embedders),
     )
     logging.info("Drawing the figures")
     pictures = drawing.draw(workdir, loaded, roles, result, seen[judges[0].name])
@@ -192,7 +193,7 @@ def conclude(workdir: WorkDirectory, judges: panel.Wanted) -> None:
       workdir: The work directory, with clones.
       judges: Who is to judge.
     """
-    if finished(workdir):
+    if finished(workdir, judges):
         logging.info("The evaluation is finished already: %s", workdir.report)
     else:
         evaluate(workdir, judges)
@@ -200,19 +201,21 @@ def conclude(workdir: WorkDirectory, judges: panel.Wanted) -> None:
     release_check.end(workdir)
 
 
-def finished(workdir: WorkDirectory) -> bool:
-    """Tells whether the clones that lie in the work directory are evaluated already."""
+def finished(workdir: WorkDirectory, wanted: panel.Wanted) -> bool:
+    """Tells whether the clones in the work directory are evaluated already, by these judges."""
     if not (workdir.report.exists() and workdir.evaluation.exists()):
         return False
     result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
     names, judges = attacked(workdir, roles)
+    files = panel.files_of(wanted.embedders)
     facts = provenance.all_recognizers(workdir, roles)
     return (
         tuple(result.people) == names
         and tuple(result.judges) == judges
         and result.attack == exhibits.origin(workdir, names, facts[TARGET].digest).attack
         and result.recognizers == facts
+        and result.provenance == provenance.with_files(result.provenance, files)
     )
 
 

@@ -1,6 +1,7 @@
 """Judges that are files: any embedder that the importers read, prepared like a model to audit."""
 
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ def embedder(path: str, image_shape: Sequence[int], sample: Sample) -> Embedder:
     """
     model, shape = _read(path), tuple(image_shape)
     target = imported.MODEL.value
-    if target and not imported.is_function(target) and _digest(target) == model.digest:
+    if target and pathlib.Path(target).is_file() and _digest(target) == model.digest:
         raise UserError(
             f"--judge={path} is the file of --model={target}, which cannot judge its own clones: "
             "name another model"
@@ -134,7 +135,8 @@ def _embedder(path: str, how: Preprocessing, image_shape: tuple[int, ...]) -> Em
 
 def _digest(path: str) -> str:
     """Tells one file from another."""
-    return imported.files_digest(path, None)
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _apart(judge: Embedder, sample: Sample) -> float:

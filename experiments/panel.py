@@ -235,6 +235,11 @@ def check_strangers(
         judges.check_answers(f"judge {judge.name}", judge.embed(faces), answers)
 
 
+def files_of(asked: Sequence[Embedder]) -> dict[str, str]:
+    """Returns the digests of judges that are files, by name."""
+    return {judge.name: judge.digest for judge in asked if judge.digest is not None}
+
+
 def digests_of(workdir: WorkDirectory, asked: Wanted) -> dict[str, str | None]:
     """Names the judges with the digests of their weights or files: what their word depends on.
 

@@ -162,22 +162,21 @@ def check_independent(name: str, params: Any, target_params: Any) -> None:
 
     Source: section 4.3.
     """
-    first, second = _arrays(params), _arrays(target_params)
-    if first and second and (first <= second or second <= first):
+    (first, varied), (second, others) = _arrays(params), _arrays(target_params)
+    contained = varied and others and (varied <= others or others <= varied)
+    if contained or (first and first == second):
         raise UserError(
             f"the {name} has the same weights as the target, and the target cannot judge its own "
             "clones: name or train another recognizer for that"
         )
 
 
-def _arrays(params: Any) -> set[bytes]:
-    """Names the arrays of weights, but for those of one value, which any network may have."""
+def _arrays(params: Any) -> tuple[set[bytes], set[bytes]]:
+    """Names the arrays of weights, and those of more than one value, which no other model has."""
     arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")]
-    return {
-        hashlib.sha256(np.ascontiguousarray(each).tobytes()).digest()
-        for each in arrays
-        if each.size > 1 and not (each == each.flat[0]).all()
-    }
+    named = {hashlib.sha256(np.ascontiguousarray(each)).digest(): each for each in arrays}
+    varied = {name for name, each in named.items() if each.size and (each != each.flat[0]).any()}
+    return {*named}, varied
 
 
 def check_answers(name: str, features: np.ndarray, target_features: np.ndarray) -> None:
