@@ -79,7 +79,10 @@ def embedder(path: str, image_shape: Sequence[int], sample: Sample) -> Embedder:
             f"--judge={path} is the file of --model={target}, which cannot judge its own clones: "
             "name another model"
         )
-    made = {way: functools.partial(_embedder, path, how, shape) for way, how in model.ways.items()}
+    ways = model.ways
+    if shape[-1] == 1:  # Red and blue are the same.
+        ways = {way: how for way, how in ways.items() if how.channels == ways[""].channels}
+    made = {way: functools.partial(_embedder, path, how, shape) for way, how in ways.items()}
     if not len(sample.images):
         return next(iter(made.values()))()
     apart = {way: _apart(each(), sample) for way, each in made.items()}

@@ -153,7 +153,8 @@ def test_successful_attacks_are_those_of_the_templates_and_photographs(root, tmp
         if name != other
     ]
     for rates in found.type1.rates:
-        expected = np.mean(np.concatenate(strangers) >= rates.threshold)
+        # The threshold is the next number above an impostor's similarity, and floats are rounded.
+        expected = np.mean(np.concatenate(strangers) >= rates.threshold + 1e-6)
         assert rates.impostors.value == pytest.approx(expected)
 
 

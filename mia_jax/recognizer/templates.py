@@ -78,15 +78,13 @@ def made_of(
       groups: Positions of photographs that may have been enrolled together.
 
     Returns:
-      The positions of single photographs that are the template, or else the first of the groups
-      that makes it; None where neither does.
+      The positions of those that make it: of one photograph, or of one of the groups, whichever
+      comes nearest; None where none does.
     """
     units = np.asarray(normalized(jnp.asarray(features)))
     own = np.asarray(normalized(jnp.asarray(template)))
-    single = np.flatnonzero(units @ own > _SAME)
-    if len(single):
-        return single
-    for group in groups:
-        if len(group) and normalized(units[group].mean(axis=0)) @ own > _SAME:
-            return np.asarray(group)
-    return None
+    tried = [np.array([place]) for place in range(len(units))]
+    tried += [np.asarray(group) for group in groups if len(group)]
+    means = np.stack([units[each].mean(axis=0) for each in tried])
+    cosines = np.asarray(normalized(jnp.asarray(means))) @ own
+    return tried[int(cosines.argmax())] if cosines.max() > _SAME else None
