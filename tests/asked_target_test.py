@@ -18,6 +18,7 @@ from experiments import (
     admission,
     asked_target,
     attack,
+    audit,
     devices,
     evaluate,
     experiment,

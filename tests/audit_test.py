@@ -11,10 +11,10 @@ from absl import flags
 from absl.testing import flagsaver
 from onnx import numpy_helper
 from onnx_networks import Network
-from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 
 from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
 from mia_jax.evidence.results import Evaluation
+from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory

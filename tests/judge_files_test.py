@@ -34,7 +34,7 @@ ROLES = protocol.of_registered(dict.fromkeys(NAMES, 10), NAMES, 0)
 @pytest.fixture(autouse=True)
 def nothing_read_before(monkeypatch):
     flags.FLAGS.mark_as_parsed()
-    for cached in (judge_files._read, judge_files._embedder):  # noqa: SLF001 files of one name
+    for cached in (judge_files._read, judge_files._embedder):
         cached.cache_clear()
 
 
@@ -107,7 +107,7 @@ def test_images_of_any_size_and_color_are_resized(tmp_path, side, channels):
 
 
 def test_nothing_that_tests_finds_out_the_preparation():
-    sample = panel._sample(LOADED, ROLES)  # noqa: SLF001 what a judge is shown at first
+    sample = panel._sample(LOADED, ROLES)
     assert len(sample.images) == 64
     shown = {image.tobytes() for image in sample.images.astype(np.float32)}
     for name in NAMES:

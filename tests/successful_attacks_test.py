@@ -133,9 +133,9 @@ def test_the_interval_of_a_threshold_holds_that_of_all_people():
     draw, rate, held = np.random.default_rng(7), 0.05, 0
     for _ in range(200):
         pairs = simulated(draw, 40)
-        rates = successful_attacks._rates(  # noqa: SLF001 one threshold of many pairs
+        rates = successful_attacks._rates(
             ["ann"],
-            dict.fromkeys(successful_attacks._KINDS, [np.zeros((1, 1))]),  # noqa: SLF001
+            {kind: [np.zeros((1, 1))] for kind in successful_attacks._KINDS},
             *(pairs, 780, rate, successful_attacks.threshold_at(pairs.similarities, rate)),
         )
         low, high = rates.threshold_interval

@@ -50,9 +50,7 @@ def test_so_few_templates_say_nothing():
 def test_plain_templates_are_linked_and_those_of_noise_are_not(noise, least, most):
     draw = np.random.default_rng(0)
     people = draw.normal(size=(30, 16))
-    gallery = [
-        Enrollment(each, *(each + noise * draw.normal(size=(2, 3, 16)))) for each in people
-    ]
+    gallery = [Enrollment(each, *(each + noise * draw.normal(size=(2, 3, 16)))) for each in people]
     found = successful_attacks.linked(gallery, successful_attacks.cosines)
     assert (found.mated, found.non_mated) == (30 * 9, 30 * 29 * 9)
     assert least <= found.d_sys <= most

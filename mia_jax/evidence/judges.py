@@ -174,7 +174,7 @@ def check_independent(name: str, params: Any, target_params: Any) -> None:
 def _arrays(params: Any) -> tuple[set[bytes], set[bytes]]:
     """Names the arrays of weights, and those of more than one value, which no other model has."""
     arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")]
-    named = {hashlib.sha256(np.ascontiguousarray(each)).digest(): each for each in arrays}
+    named = {hashlib.sha256(each.tobytes()).digest(): each for each in arrays}
     varied = {name for name, each in named.items() if each.size and (each != each.flat[0]).any()}
     return {*named}, varied
 
