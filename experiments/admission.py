@@ -165,10 +165,6 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
         logging.warning("%s", warning)
     classes, source = _classes(seen, scores)
     _say_strayed(seen, scores, classes)
-    if facts.returns == FEATURES and facts.threshold is None:
-        own = np.array([classes[seen.names[person]] for person in seen.people])
-        threshold = templates.threshold_of(scores / facts.scale, own)
-        facts = dataclasses.replace(facts, threshold=threshold)
     by_class = _names(seen.classes, classes)
     photographs = experiment.photographs_by_person(loaded)
     roles = protocol.of_registered(

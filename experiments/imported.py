@@ -65,8 +65,8 @@ class ModelFacts:
       preprocessing: How pictures are prepared.
       returns: "logits", "probabilities" or "features".
       scale: Of an embedder's similarities.
-      threshold: The similarity from which an embedder takes a picture for a person; None for a
-        classifier.
+      threshold: The similarity from which an embedder takes a picture for a person; None where
+        nobody said it.
     """
 
     model: str

@@ -88,13 +88,13 @@ def test_logarithms_of_probabilities_are_logits(root, tmp_path):
     assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
 
 
-def test_an_embedder_enrolls_photographs_and_chooses_its_threshold(root, tmp_path):
+def test_an_embedder_enrolls_photographs(root, tmp_path):
     workdir = admit(root, tmp_path, gallery.embedder(), returns="features")
     facts = records.read(workdir.model, imported.ModelFacts)
     found = records.read(workdir.admission, admission.Admission)
     assert found.classes_from == "templates"
     assert found.total < 60  # Without those that are enrolled.
-    assert -1 < facts.threshold < 1
+    assert facts.threshold is None
     target = experiment.load_recognizer(workdir, "target")
     logits = target.logits(target.params, gallery.photographs()[:6, 9] / np.float32(255))
     assert (np.argmax(logits, axis=1) == np.arange(6)).mean() > 0.8
