@@ -166,7 +166,9 @@ def test_a_photograph_that_is_the_template_is_no_other_photograph(root, tmp_path
         admission.admit(WorkDirectory(tmp_path / "looks"))
         loaded, roles = experiment.open_experiment(WorkDirectory(tmp_path / "looks"))
     # Of p0 one that trained nothing is enrolled.
-    chosen = [loaded.indices_of(n)[roles.test[n][0] if n == "p0" else 0] for n in loaded.names]
+    trained = roles.training["target"]
+    which = {name: (roles.test if name == "p0" else trained)[name][0] for name in loaded.names}
+    chosen = [loaded.indices_of(name)[place] for name, place in which.items()]
     vectors = session.run(None, {"image": np.asarray(loaded.images[chosen])})[0]
     np.savez(tmp_path / "templates.npz", names=np.array(loaded.names), vectors=vectors)
     values = {**given(root, path, tmp_path / "run"), "templates": str(tmp_path / "templates.npz")}

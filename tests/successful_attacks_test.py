@@ -2,12 +2,14 @@
 
 import math
 
+import judged
 import numpy as np
 import pytest
 import scipy.stats
 
 from mia_jax.evidence import statistics, successful_attacks
 from mia_jax.evidence.successful_attacks import Aimed, Enrollment, ImpostorPairs, SuccessfulAttacks
+from mia_jax.report import page as report
 from mia_jax.report import successful_attacks as written
 from mia_jax.runtime import records
 
@@ -211,3 +213,18 @@ def test_passing_for_the_template_alone_is_no_likeness():
     both, neither = accepted(True, False), accepted(False, False)
     found = SuccessfulAttacks(both.__class__(both.type1, neither.type2), {}, None)
     assert "no likeness is shown" in written.sentences(found)[-1]
+
+
+def test_the_report_has_a_row_for_each_threshold_and_escapes_names():
+    evaluation = judged.evaluation()
+    pictures = dict.fromkeys(report.picture_names(evaluation), b"png")
+    plain = report.render(evaluation, {}, pictures)
+    text = report.render(evaluation, {}, pictures, successes=everything())
+    assert "Stolen templates" not in plain
+    section = text[text.index('<section id="templates">') :]
+    section = section[: section.index("</section>")]
+    assert section.count('<tr><th scope="row"') == len(written.rows(everything()))
+    assert "&lt;b&gt;dlib&lt;/b&gt;" in section
+    assert "<b>dlib</b>" not in text
+    assert "show no FMR below 39.30%" in section
+    assert "own threshold" in section

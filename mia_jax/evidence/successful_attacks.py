@@ -77,7 +77,10 @@ class SuccessRates:
         user set it.
       threshold: The similarity from which an image is accepted.
       threshold_interval: Between which thresholds that of this FMR would lie for all people like
-        these, with 95% confidence; None for the user's own.
+        these: where the 95% interval of the FMR ends, and no higher than any impostor that was
+        seen. With one photograph of each of 20, 40, 75 people it covers 0.85, 0.91, 0.92 in
+        simulations at an FMR of 5%, and 0.62, 0.86, 0.89 at 1%, where that of the FMR covers 0.91
+        to 0.94. None for the user's own.
       impostors: The fraction of the pairs of different people that is accepted, with its interval
         over people; None where there is but one person.
       clones: The successful attack rate (SAR), mean over people.
