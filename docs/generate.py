@@ -596,6 +596,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "priors": priors,
     "comparison_orl": lambda: compared("orl"),
     "comparison_orl_in_words": lambda: winners("orl"),
+    "comparison_orl_pixels": lambda: compared("orl_pixels"),
     "comparison_lfw": lambda: compared("lfw"),
     "comparison_lfw_in_words": lambda: winners("lfw"),
     "audits": audits,
