@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, imported, options, strangers
+from experiments import aligned, devices, imported, options, strangers
+from experiments.aligned import Frame
 from experiments.trained import Trained
 from mia_jax import faces, recognizer
 from mia_jax.faces import protocol
@@ -52,11 +53,13 @@ class Plan:
 
 
 @functools.cache  # The stages of `reproduce` share them.
-def load_faces(wanted: options.FacesOptions) -> faces.Faces:
+def load_faces(wanted: options.FacesOptions, frame: Frame | None = None) -> faces.Faces:
     """Loads the faces, those that the attacker has from elsewhere too.
 
     Args:
       wanted: Which, and how.
+      frame: Where the faces of a folder, and those of the attacker, are brought to; None to take
+        the middle of each photograph.
 
     Returns:
       The faces.
@@ -72,7 +75,10 @@ def load_faces(wanted: options.FacesOptions) -> faces.Faces:
     if wanted.dataset in ("lfw", "vgg_face2"):
         arguments["download"] = options.DOWNLOAD.value
     started = time.perf_counter()
-    loaded = LOADERS[wanted.dataset](**arguments)
+    with aligned.aligner(frame, wanted.data_dir) as aligner:
+        if aligner is not None:
+            arguments["aligner"] = aligner
+        loaded = LOADERS[wanted.dataset](**arguments)
     logging.info(
         "%d photographs of %d people read in %.1f s",
         len(loaded.images),
@@ -83,12 +89,14 @@ def load_faces(wanted: options.FacesOptions) -> faces.Faces:
     if not wanted.auxiliary_dir:
         return loaded
     _, image_size, _, channels = loaded.images.shape
-    auxiliary, names = faces.load_named_photographs(
-        wanted.auxiliary_dir,
-        image_size=image_size,
-        channels=channels,
-        strict_images=bool(wanted.strict_images),
-    )
+    with aligned.aligner(frame, wanted.auxiliary_dir) as aligner:
+        auxiliary, names = faces.load_named_photographs(
+            wanted.auxiliary_dir,
+            image_size=image_size,
+            channels=channels,
+            strict_images=bool(wanted.strict_images),
+            aligner=aligner,
+        )
     logging.info("The attacker has %d photographs in %s", len(auxiliary), wanted.auxiliary_dir)
     loaded = dataclasses.replace(loaded, auxiliary=auxiliary, auxiliary_names=names)
     strangers.check_auxiliary(wanted, loaded)
@@ -161,7 +169,7 @@ def open_experiment(
             check(loaded, made)
         records.write(workdir.protocol, plan)
         return loaded, made
-    loaded = load_faces(plan.faces)
+    loaded = load_faces(plan.faces, _frame(workdir))
     if photographs_by_person(loaded) != plan.photographs:
         raise UserError(
             f"the faces are not those for which {workdir.protocol} was made: restore them, or "
@@ -176,6 +184,14 @@ def open_experiment(
     if check is not None:
         check(loaded, plan.protocol)
     return loaded, plan.protocol
+
+
+def _frame(workdir: WorkDirectory) -> Frame | None:
+    """Says where a target from elsewhere wants faces to be; None where they stay as they are."""
+    if not workdir.model.exists():
+        return None
+    align = records.read(workdir.model, imported.ModelFacts).preprocessing.align
+    return Frame(align, workdir.points) if align else None
 
 
 def work_directory() -> WorkDirectory:
@@ -346,5 +362,16 @@ def timed(workdir: WorkDirectory, stage: str) -> Iterator[None]:
 
 
 def seconds(workdir: WorkDirectory) -> dict[str, float]:
-    """Returns how long each stage took so far."""
-    return storage.read_json(workdir.seconds) if workdir.seconds.exists() else {}
+    """Returns how long each stage took so far.
+
+    Raises:
+      UserError: If the file holds anything but numbers by name.
+    """
+    if not workdir.seconds.exists():
+        return {}
+    try:
+        return records.from_json(dict[str, float], storage.read_json(workdir.seconds))
+    except MissingError:
+        raise
+    except UserError as error:
+        raise UserError(f"{workdir.seconds}: {error}: delete it to count anew") from None

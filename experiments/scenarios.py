@@ -40,6 +40,8 @@ from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.keys import key_for
 
 PARTS = "parts"
+# What is known of a target: weights and what they compute on the way, weights alone, or neither.
+ALL, WEIGHTS, ANSWERS = "all", "weights", "answers"
 PIXELS = ("paper", "mi_face")  # The recipes whose points are images.
 GRAY_BOX, WHITE_BOX = "gray_box", "white_box"
 
@@ -339,16 +341,30 @@ def prepare(world: World, wanted: Method) -> Prepared:
     Raises:
       UserError: If the method does not fit its scenario.
     """
-    check(wanted, world.attacked.architecture is not None)
+    check(wanted, known_of(world.attacked))
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
 
 
-def check(wanted: Method, trained_here: bool) -> None:
-    """Refuses a method that does not fit its scenario, before there is anything to attack.
+def known_of(target: Trained) -> str:
+    """Says what is known of a target.
+
+    Args:
+      target: The target.
+
+    Returns:
+      `ALL`, `WEIGHTS` or `ANSWERS`.
+    """
+    if target.predict is not None:
+        return ANSWERS
+    return WEIGHTS if target.architecture is None else ALL
+
+
+def check(wanted: Method, known: str) -> None:
+    """Refuses a method that does not fit its scenario or its target, before anything is attacked.
 
     Args:
       wanted: The method.
-      trained_here: Whether more than the logits of the target is known.
+      known: What is known of the target, as from `known_of`.
 
     Raises:
       UserError: If it does not, or its mask cannot be read.
@@ -384,7 +400,11 @@ def check(wanted: Method, trained_here: bool) -> None:
     faults[
         "--feature_weight needs a target that was trained here: of another one only the logits are "
         "known"
-    ] = bool(wanted.feature_weight) and not trained_here
+    ] = bool(wanted.feature_weight) and known != ALL
+    able = ", ".join(each for each, scenario in SCENARIOS.items() if scenario.asks)
+    faults[
+        f"the target may only be asked, and --scenario={name} needs its weights: give one of {able}"
+    ] = known == ANSWERS and not SCENARIOS[name].asks
     for sentence, holds in faults.items():
         if holds:
             raise UserError(sentence)

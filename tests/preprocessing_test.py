@@ -70,6 +70,8 @@ def test_the_usual_mistakes_are_listed_once():
         ({"deviation": (0.0,)}, "cannot be divided by"),
         ({"mean": (1.0, 2.0)}, "give one number, or 3"),
         ({"crop": 1.5}, "crop=1.5 is no part of a side"),
+        ({"size": (10**9, 10**9)}, "asks for pictures of 1e[+]09 pixels: a side has at most 4096"),
+        ({"crop": 1e-320}, "asks for pictures of inf pixels"),
     ],
 )
 def test_values_out_of_range_are_refused(values, words):

@@ -50,11 +50,15 @@ class Embedder(NamedTuple):
       name: What to call it.
       embed: From images `[n, height, width, channels]` float32 in [0, 1] to `[n, features]`.
       detect: From the same to bool `[n]`, whether a face is found; None where it cannot tell.
+      params: Its weights, where it was read from a file; else None.
+      digest: SHA-256 of that file; None without one.
     """
 
     name: str
     embed: Callable[[Any], np.ndarray]
     detect: Callable[[Any], np.ndarray] | None = None
+    params: Any = None
+    digest: str | None = None
 
 
 def dlib_installed() -> bool:

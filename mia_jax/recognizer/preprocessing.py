@@ -1,7 +1,8 @@
 """What a model from elsewhere wants its pictures to be: size, order of channels, range, crop.
 
 Everything here takes pictures `[n, height, width, channels]` in [0, 1], as the attack makes them,
-and `prepare` turns them into what the model takes; gradients flow through it.
+and `prepare` turns them into what the model takes; gradients flow through it. Where a face has to
+be is said here too, and it is brought there when photographs are read, by `faces.alignment`.
 """
 
 import dataclasses
@@ -14,8 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mia_jax.faces import alignment
+from mia_jax.faces.alignment import Alignment
 from mia_jax.recognizer.architectures import ApplyFn
-from mia_jax.runtime import storage
+from mia_jax.recognizer.importers.model import spell
+from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 RGB, BGR, GRAY = "RGB", "BGR", "gray"
@@ -34,6 +38,7 @@ class Preprocessing:
       mean: What is subtracted, one number or one for each channel in the model's order.
       deviation: What it is divided by after that, alike.
       crop: The part of the photograph's side that the model sees, in (0, 1]: the middle of it.
+      align: Where five points of a face have to be; None where photographs are taken as they are.
 
     Raises:
       UserError: If a value is out of range, naming it.
@@ -45,6 +50,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
     crop: float = 1.0
+    align: Alignment | None = None
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -67,6 +73,18 @@ class Preprocessing:
             raise UserError(f"deviation={self.deviation} cannot be divided by: give more than 0")
         if not 0 < self.crop <= 1:
             raise UserError(f"crop={self.crop} is no part of a side: give more than 0, at most 1")
+        said = f"size={self.size}, of which crop={self.crop} is seen,"
+        bounds.check_sides(said, [max(self.size) / self.crop])
+        if self.align and self.crop != 1:
+            raise UserError(
+                f"crop={self.crop} does not go with align, whose points say what the model sees: "
+                "leave it out"
+            )
+        if self.align and not fits(self.align, self.size):
+            raise UserError(
+                f"align is of {_sides(self.align.size)} pixels, and the model's size is "
+                f"{_sides(self.size)}: give size and points of its own proportions"
+            )
 
     @property
     def count(self) -> int:
@@ -79,6 +97,16 @@ class Preprocessing:
         return round(max(self.size) / self.crop)
 
 
+def fits(align: Alignment, size: Sequence[int]) -> bool:
+    """Tells whether a chip has the proportions of a picture, so that it can be resized to it."""
+    return align.size[0] * size[1] == align.size[1] * size[0]
+
+
+def _sides(size: Sequence[int]) -> str:
+    """Spells height and width."""
+    return "x".join(map(str, size))
+
+
 FIELDS = tuple(field.name for field in dataclasses.fields(Preprocessing))
 
 
@@ -89,7 +117,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
       path: The file, such as {"size": 112, "channels": "BGR", "range": 255, "mean": 127.5}.
 
     Returns:
-      The fields that are there, with numbers turned into tuples.
+      The fields that are there, with numbers turned into tuples and align into an `Alignment`.
 
     Raises:
       MissingError: If there is no such file.
@@ -106,27 +134,33 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path} holds no object: give some of {', '.join(FIELDS)}")
     for name, value in given.items():
         numbers = value if isinstance(value, list) else [value]
-        fits = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        numeric = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
         if name not in FIELDS:
             raise UserError(f"{path}: {name} is unknown: give some of {', '.join(FIELDS)}")
-        if isinstance(value, str) != (name == "channels") or not (fits or name == "channels"):
+        if name != "align" and not (isinstance(value, str) if name == "channels" else numeric):
             raise UserError(f"{path}: {name}={value!r} is of another type than is needed")
-    return fields(given)
+    try:
+        return fields(given)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns single numbers into the tuples of a `Preprocessing`.
+    """Turns single numbers into the tuples of a `Preprocessing`, and what says align into one.
 
     Args:
-      given: Fields by name; size is a side or two, mean and deviation one number or several.
+      given: Fields by name; size is a side or two, mean and deviation one number or several, align
+        what `alignment.parse` takes.
 
     Returns:
       The same, to be given to `Preprocessing`.
 
     Raises:
-      UserError: If the size is no whole number of pixels, nor two.
+      UserError: If the size is no whole number of pixels, nor two, or align is none.
     """
     found = dict(given)
+    if "align" in found:
+        found["align"] = alignment.parse(found["align"])
     for name in ("size", "mean", "deviation"):
         if name in found:
             value = found[name]
@@ -141,6 +175,49 @@ def fields(given: Mapping[str, Any]) -> dict[str, Any]:
             )
         found["size"] = tuple(int(side) for side in sides)
     return found
+
+
+def of_model(
+    name: str,
+    image_shape: Sequence[int | None],
+    given: Mapping[str, Any],
+    words: Mapping[str, str],
+) -> Preprocessing:
+    """Puts together what was said of a model's pictures, and what its file says.
+
+    Args:
+      name: What to call the model in an error.
+      image_shape: Height, width and channels; None for what the model leaves open.
+      given: Fields of a `Preprocessing` by name.
+      words: Where each of them can be said, by name.
+
+    Returns:
+      How its pictures are prepared.
+
+    Raises:
+      UserError: If the size is not known, or size or channels are not the model's.
+    """
+    *sides, channels = image_shape
+    wanted = dict(given)
+    if None in sides and "size" not in wanted:
+        raise UserError(
+            f"{name} takes pictures of any size ({spell(image_shape)}): say with {words['size']} "
+            "which it was trained on"
+        )
+    wanted.setdefault("size", tuple(sides))
+    if any(own not in (None, said) for own, said in zip(sides, wanted["size"], strict=True)):
+        raise UserError(
+            f"{words['size']}={'x'.join(map(str, wanted['size']))} is not that of {name}, which "
+            f"takes {spell(sides)}"
+        )
+    wanted.setdefault("channels", GRAY if channels == 1 else RGB)
+    how = Preprocessing(**wanted)
+    if channels not in (None, how.count):
+        raise UserError(
+            f"{words['channels']}={how.channels} does not fit {name}, which takes {channels} "
+            "channels"
+        )
+    return how
 
 
 def prepare(how: Preprocessing, images: jax.Array) -> jax.Array:
@@ -226,3 +303,22 @@ def alternatives(how: Preprocessing) -> dict[str, Preprocessing]:
             if other != how and other not in found.values():
                 found[" ".join(words)] = other
     return found
+
+
+def aligned(how: Preprocessing) -> dict[str, Preprocessing]:
+    """Lists the usual alignments of photographs that were taken as they are.
+
+    Args:
+      how: What was said.
+
+    Returns:
+      What may have been meant, by what to call it; nothing where an alignment was said, or none has
+      the proportions of the model's pictures.
+    """
+    if how.align:
+        return {}
+    return {
+        f"aligned (--align={name})": dataclasses.replace(how, crop=1.0, align=each)
+        for name, each in alignment.ALIGNMENTS.items()
+        if fits(each, how.size)
+    }
