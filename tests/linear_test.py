@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mia_jax.attack import linear
+from mia_jax.attack import invert, linear, make_cases, recipes
 from mia_jax.runtime.errors import UserError
 
-SHAPE = (4, 3, 2)
+SHAPE = (8, 3, 1)
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(300, 5))
 WEIGHTS = RNG.normal(size=(5, *SHAPE)) / 20
@@ -144,3 +144,46 @@ def test_a_descent_moves_the_offset_alone():
 def test_what_cannot_be_fitted(features, count, strength, said):
     with pytest.raises(UserError, match=said):
         linear.fit(features, faces()[:count], strength=strength)
+
+
+def test_templates_of_rows_lead_by_so_many_deviations():
+    rows = RNG.normal(size=(4, 5))
+    features = RNG.normal(size=(5000, 5)) @ RNG.normal(size=(5, 5)) + 2
+    apart = rows - rows.mean(axis=0)
+    scores = features @ apart.T
+    found = linear.templates_of_rows(features, rows, 7.0)
+    lead = (np.diag(found @ apart.T) - scores.mean(axis=0)) / scores.std(axis=0)
+    assert lead == pytest.approx(np.full(4, 7.0), rel=1e-3)
+
+
+def embed(params, images):
+    """A linear embedder."""
+    return images.reshape(len(images), -1) @ params
+
+
+def test_the_recipe_gives_back_a_linear_embedders_faces():
+    """Templates of people who are not among the auxiliary faces; what no feature tells is lost."""
+    basis = np.linalg.qr(np.random.default_rng(2).normal(size=(24, 5)))[0]
+    coordinates = np.random.default_rng(3).normal(size=(203, 5)) / 20
+    images = np.clip(0.5 + coordinates @ basis.T, 0, 1).reshape(203, *SHAPE).astype(np.float32)
+    seen = np.asarray(embed(jnp.asarray(basis), images))
+    people, others = images[200:], images[:200]
+
+    def logits(params, shown):
+        apart = embed(params, shown)[:, None] - seen[200:]
+        return -jnp.sum(apart**2, axis=-1)
+
+    attack = recipes.of_templates(
+        logits, others, features=seen[:200], templates=seen[200:], gain=1.0, spread=0.0
+    )
+    cases = make_cases(jax.random.key(0), 1, jnp.arange(2))
+    found = invert(jnp.asarray(basis), cases, attack)
+    assert found.images == pytest.approx(np.stack([people[1]] * 2), abs=0.04)
+    assert found.seeds == pytest.approx(np.stack([others.mean(axis=0)] * 2), abs=1e-3)
+
+
+def test_a_recipe_refuses_features_of_other_faces():
+    with pytest.raises(UserError, match="of 200"):
+        recipes.of_templates(
+            embed, faces()[:200].clip(0, 1), features=FEATURES[:9], templates=FEATURES
+        )

@@ -7,6 +7,7 @@ where a descent would arrive slowly, and the space around its images (`around`) 
 goes on.
 """
 
+import operator
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from mia_jax.runtime.errors import UserError
 
 STRENGTHS = np.logspace(-6, 1, 29)  # Of ridge, in units of the features' total variance.
 _HELD_OUT = 10  # Each tenth face says how much of the pixels' variance the map explains.
+MOST = 2000  # Faces whose residuals are looked at.
 _AT_ONCE = 256  # Faces, in double precision.
 
 
@@ -57,7 +59,7 @@ class Around(NamedTuple):
 class _Moments(NamedTuple):
     """Sums over faces."""
 
-    count: float
+    number: float
     features: np.ndarray
     pixels: np.ndarray
     squares: np.ndarray  # Of features: `[features, features]`.
@@ -116,7 +118,7 @@ def fit(
     )
     everything = _added(kept, tested)
     explained = np.nan
-    if tested.count > 1:
+    if tested.number > 1:
         explained = _explained(*_solve(kept, strength)[:3], tested)
     origin, mean, weights, chosen = _solve(everything, strength)
     shape = faces.shape[1:]
@@ -144,6 +146,28 @@ def apply(linear: LinearMap, features: np.ndarray, gain: float = 1.0) -> np.ndar
     apart = np.asarray(features, np.float64) - linear.origin
     found = linear.mean + gain * np.tensordot(apart, linear.weights, axes=1)
     return found.astype(np.float32)
+
+
+def templates_of_rows(features: np.ndarray, rows: np.ndarray, lead: float) -> np.ndarray:
+    """Makes templates of the last layer's rows: what features a classifier likes best.
+
+    Among features with the mean and the covariance of faces the likeliest ones that a class scores
+    so high lie along its row, seen through the covariance.
+
+    Args:
+      features: `[n, features]` of faces, of the last layer but one.
+      rows: `[classes, features]`: that layer's weights, a row for each class.
+      lead: How far a class's logit is above that of faces, in standard deviations.
+
+    Returns:
+      `[classes, features]`.
+    """
+    apart = rows - rows.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(features, rowvar=False))
+    along = apart @ covariance
+    spread = np.sqrt(np.maximum(np.sum(along * apart, axis=1, keepdims=True), 1e-30))
+    found: np.ndarray = features.mean(axis=0) + lead * along / spread
+    return found
 
 
 def residuals(
@@ -229,7 +253,11 @@ def _moments(
     """Sums over some of the faces, and over their mirror images."""
     size, values = features.shape[1], int(np.prod(faces.shape[1:]))
     sums = _Moments(
-        *(0.0, np.zeros(size), np.zeros(values), np.zeros((size, size)), np.zeros((size, values))),
+        number=0.0,
+        features=np.zeros(size),
+        pixels=np.zeros(values),
+        squares=np.zeros((size, size)),
+        products=np.zeros((size, values)),
         total=0.0,
     )
     for some in np.split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
@@ -244,7 +272,7 @@ def _of_block(features: np.ndarray, faces: np.ndarray) -> _Moments:
     """Sums over a few faces."""
     seen, pixels = np.asarray(features, np.float64), faces.reshape(len(faces), -1)
     return _Moments(
-        count=float(len(seen)),
+        number=float(len(seen)),
         features=seen.sum(axis=0),
         pixels=pixels.sum(axis=0),
         squares=seen.T @ seen,
@@ -255,7 +283,8 @@ def _of_block(features: np.ndarray, faces: np.ndarray) -> _Moments:
 
 def _added(one: _Moments, other: _Moments) -> _Moments:
     """Puts sums together."""
-    return _Moments(*(a + b for a, b in zip(one, other, strict=True)))
+    found: _Moments = jax.tree.map(operator.add, one, other)
+    return found
 
 
 def _centered(moments: _Moments, origin: np.ndarray, mean: np.ndarray) -> _Moments:
@@ -281,7 +310,7 @@ def _solve(
     moments: _Moments, strength: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Returns the origin, the mean, the weights and the strength of the best ridge."""
-    count = moments.count
+    count = moments.number
     origin, mean = moments.features / count, moments.pixels / count
     centered = _centered(moments, origin, mean)
     variances, directions = np.linalg.eigh(centered.squares)

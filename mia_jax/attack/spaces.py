@@ -27,8 +27,8 @@ class Space(NamedTuple):
       penalty: `(point, image) -> scalar`, added to the objective.
       project: `point -> point`: the nearest one that is allowed, after each update. Each space
         brings its own: what is right for pixels is wrong for latents.
-      aimed: `(key, target) -> point`: a restart's first point where the space knows something of the
-        target, such as a template; None to take `start`, which knows nothing of anybody.
+      aimed: `(key, target) -> point`: a restart's first point where the space knows something of
+        the target, such as a template; None to take `start`, which knows nothing of anybody.
     """
 
     start: Callable[[jax.Array], Point]
