@@ -51,11 +51,18 @@ class Trained(NamedTuple):
         logits = jax.jit(self.logits) if self.predict is None else self.logits
         return functools.partial(logits, self.params)
 
+    def templates(self) -> np.ndarray | None:
+        """Returns an embedder's templates `[classes, features]`; None for a classifier."""
+        if not isinstance(self.params, Mapping) or templates.TEMPLATES not in self.params:
+            return None
+        return np.asarray(self.params[templates.TEMPLATES])
+
     def embed(self) -> Callable[[ArrayLike], jax.Array]:
         """Returns what shows it images and gives features: logits, of a classifier."""
-        if not isinstance(self.params, Mapping) or templates.TEMPLATES not in self.params:
+        enrolled = self.templates()
+        if enrolled is None:
             return self.look()
         # The similarities to templates that are the axes are the features, of length 1, scaled.
-        width = self.params[templates.TEMPLATES].shape[1]
+        width = enrolled.shape[1]
         axes = {**self.params, templates.TEMPLATES: jnp.eye(width)}
         return self._replace(params=axes).look()

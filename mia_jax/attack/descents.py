@@ -144,6 +144,9 @@ def checked(auxiliary: jax.Array | np.ndarray, descent: Descent) -> Descent:
     return descent
 
 
+FROM_TEMPLATES: Descent = MANY_FACES | {"rate": 0.03, "iterations": 1}
+
+
 def attack(
     apply_fn: ApplyFn, auxiliary: jax.Array | np.ndarray, space: spaces.Space, descent: Descent
 ) -> Attack:

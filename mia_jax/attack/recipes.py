@@ -11,8 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.attack import descents, seeds, spaces
-from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, RETOUCHED, Descent
+from mia_jax.attack import descents, linear, seeds, spaces
+from mia_jax.attack.descents import (
+    FEW_FACES,
+    FROM_TEMPLATES,
+    GENERATED,
+    MANY_FACES,
+    PAPER,
+    RETOUCHED,
+    Descent,
+)
 from mia_jax.attack.generators import components as local
 from mia_jax.attack.generators import (
     eigenfaces,
@@ -144,6 +152,54 @@ def of_eigenfaces(
         spread=spread,
         prior=prior,
     )
+    return descents.attack(apply_fn, auxiliary, space, wanted)
+
+
+def of_templates(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    features: np.ndarray,
+    templates: np.ndarray,
+    mirrored: np.ndarray | None = None,
+    components: int = 200,
+    gain: float = 1.5,
+    spread: float = 0.25,
+    prior: float = PRIOR,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Puts templates through a linear map, and descends from there.
+
+    The map is learned from the features of the auxiliary faces, which weights give, or the right to
+    ask; it needs no gradient. One iteration leaves its image almost as it is.
+
+    Args:
+      apply_fn: As in `paper`; of an embedder `recognizer.templates.recognizer`.
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces, two or more.
+      features: `[n, features]`, of these; of an embedder of length 1.
+      templates: `[classes, features]`; for a classifier from `linear.templates_of_rows`.
+      mirrored: `[n, features]`, of the mirror images of these; None to do without.
+      components: How many directions of what the map cannot tell, fewer where faces are few.
+      gain: How far from the mean face, in units of what the map says.
+      spread: Standard deviation of Gaussian noise on the first coordinates of these.
+      prior: Weight of half their squares.
+      **descent: As in `Descent`, by default `FROM_TEMPLATES`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If an argument is out of range, or features and faces are not as many.
+
+    Source: one ridge regression, as the linear layer of Face Adapter (2411.03960) is.
+    """
+    wanted = descents.checked(auxiliary, FROM_TEMPLATES | descent)
+    faces = np.asarray(auxiliary)
+    fitted = linear.fit(features, faces, mirrored)
+    some = slice(linear.MOST)
+    directions = min(components, len(faces[some]) - 1)
+    rest = linear.residuals(fitted, features[some], faces[some], directions)
+    space = linear.around(fitted, templates, rest, gain=gain, spread=spread, prior=prior)
     return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
