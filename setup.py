@@ -61,7 +61,10 @@ setuptools.setup(
     ],
     extras_require={
         "benchmark": [
+            *ONNX,
             "adversarial-robustness-toolbox==1.20.1",
+            "onnxruntime>=1.20",
+            "onnxscript>=0.7.2",
             "packaging",  # the toolbox imports it without requiring it
             "torch==2.13.0",
         ],

@@ -480,12 +480,26 @@ def step() -> str:
 
 
 def imported() -> str:
-    """Writes the time of one iteration on a network that PyTorch made."""
-    row = benchmark("benchmark_imported")["imported"]
-    milliseconds = (f"{row['mia_jax_ms']:.0f}", f"{row['torch_ms']:.0f}")
-    cells = [f"{row['channels']}", *milliseconds, f"{row['ratio']:.2f}"]
-    header = ("channels", "mia_jax, ms", "PyTorch, ms", "ratio", "first after, s")
-    return table(header, [[*cells, f"{row['first_iteration_s']:.1f}"]])
+    """Writes the time of one iteration on networks that PyTorch made, and of the way forward."""
+    rows = [
+        [
+            {"resnet_18": "ResNet-18", "mobile_face_net": "MobileFaceNet"}[name],
+            f"{row['mia_jax_ms']:.0f}",
+            f"{row['torch_ms']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['forward_ms']:.0f}",
+            f"{row['onnxruntime_ms']:.0f}",
+            f"{row['forward_ratio']:.2f}",
+            f"{row['gradient_ratio']:.1f}",
+            f"{row['first_iteration_s']:.1f}",
+        ]
+        for name, row in benchmark("benchmark_imported")["imported"].items()
+    ]
+    header = (
+        *("network", "iteration, ms", "PyTorch, ms", "ratio", "forward, ms", "onnxruntime, ms"),
+        *("ratio", "iteration / onnxruntime", "first after, s"),
+    )
+    return table(header, rows)
 
 
 def speed_of_priors() -> str:
@@ -582,6 +596,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "priors": priors,
     "comparison_orl": lambda: compared("orl"),
     "comparison_orl_in_words": lambda: winners("orl"),
+    "comparison_orl_pixels": lambda: compared("orl_pixels"),
     "comparison_lfw": lambda: compared("lfw"),
     "comparison_lfw_in_words": lambda: winners("lfw"),
     "audits": audits,

@@ -6,7 +6,6 @@ Nothing is written before the model has passed: <workdir>/target/recognizer.json
 import collections
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from experiments import (
     aligned,
     asked_target,
     attack,
+    class_names,
     console,
     experiment,
     identities,
@@ -27,9 +27,10 @@ from experiments import (
     options,
     path_flags,
     scenario_flags,
+    scenarios,
 )
 from experiments.aligned import Frame
-from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from experiments.imported import ModelFacts
 from mia_jax.evidence import embedders, statistics
 from mia_jax.faces import Faces, protocol
 from mia_jax.faces.protocol import TARGET, Protocol
@@ -37,14 +38,16 @@ from mia_jax.recognizer import (
     SMALLEST_SIDE,
     RecognizerFacts,
     acquaintance,
+    answers,
     preprocessing,
     templates,
 )
 from mia_jax.recognizer.acquaintance import Acquaintance
+from mia_jax.recognizer.answers import FEATURES, PROBABILITIES
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
 from mia_jax.runtime import checkpoints, names, records, storage, workload
-from mia_jax.runtime.errors import MissingError, UserError, list_some
+from mia_jax.runtime.errors import UserError, list_some
 from mia_jax.runtime.ledger import Line
 from mia_jax.runtime.workdir import WorkDirectory
 
@@ -54,13 +57,7 @@ GALLERY = path_flags.define(
     "Photographs of the people whom the model knows, a sub-folder for each; the attack never sees "
     "them, the judges do. Sub-folders of people whom it does not know are for the judges alone.",
 )
-_LABELS = path_flags.define(
-    "labels",
-    None,
-    "A file with the name of each class in their order, a line each or a JSON list, as the "
-    "sub-folders of --gallery_dir are called; by default a classifier is asked which class each "
-    "sub-folder is.",
-)
+flags.adopt_module_key_flags(class_names)
 _BATCH = 32
 
 
@@ -146,7 +143,9 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
         line = _line(workdir, facts, found.answer, _expected(loaded, division))
         found = functions.asking(line.ask)
     show = _look(found, facts, loaded)
-    facts = dataclasses.replace(facts, returns=_returns(facts, show, len(loaded.images)))
+    said_to_return = facts.returns
+    returns, odd = _returns(facts, show, len(loaded.images))
+    facts = dataclasses.replace(facts, returns=returns)
     shown = _of_embedder if facts.returns == FEATURES else _of_classifier
     seen = shown(loaded, show, facts, division)
     ways = {"": facts.preprocessing, **preprocessing.alternatives(facts.preprocessing)}
@@ -156,16 +155,15 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     said = others.pop("")
     if line is not None:
         others = dict([*others.items()][: asked_target.affordable(line, len(loaded.images))])
-    named, warnings = acquaintance.check(said, seen.people, seen.known, others)
+    if seen.known is None and not said_to_return:  # Of what was shown already.
+        others[acquaintance.AS_FEATURES] = functools.partial(_similarities, said, seen.people)
+    named, unlike = acquaintance.check(said, seen.people, seen.known, others)
+    warnings = (*odd, *unlike)
     scores = said(np.arange(len(seen.people)))
     for warning in warnings:
         logging.warning("%s", warning)
     classes, source = _classes(seen, scores)
     _say_strayed(seen, scores, classes)
-    if facts.returns == FEATURES and facts.threshold is None:
-        own = np.array([classes[seen.names[person]] for person in seen.people])
-        threshold = templates.threshold_of(scores / facts.scale, own)
-        facts = dataclasses.replace(facts, threshold=threshold)
     by_class = _names(seen.classes, classes)
     photographs = experiment.photographs_by_person(loaded)
     roles = protocol.of_registered(
@@ -175,7 +173,7 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
     public = None if loaded.auxiliary is None else len(loaded.auxiliary)
     plan = experiment.Plan(wanted, division, photographs, public, roles)
     enrolled = seen.enrolled(facts.preprocessing) if seen.enrolled else None
-    admission = Admission(named.right, named.total, named.chance, classes, source, tuple(warnings))
+    admission = Admission(named.right, named.total, named.chance, classes, source, warnings)
     _write(workdir, plan, facts, admission, named, found, enrolled, loaded)
     logging.info(
         "The model names %d of %d photographs of its %d people right (chance %.1f%%); its classes "
@@ -187,10 +185,10 @@ def admit(workdir: WorkDirectory, check: Callable[[Faces, Protocol], object] | N
 def _expected(loaded: Faces, division: options.DivisionOptions) -> Protocol:
     """Says who plays which part if the model knows everybody whom it may know."""
     named = loaded.names
-    if _LABELS.value:
-        named = _read_labels()
+    if class_names.LABELS.value:
+        named = class_names.read_labels()
     elif model_flags.TEMPLATES.value:
-        named = _read_templates()[0]
+        named = class_names.read_templates()[0]
     photographs = experiment.photographs_by_person(loaded)
     shares = (division.seed, division.held_out, division.validation)
     return protocol.of_registered(photographs, named, *shares)
@@ -201,7 +199,7 @@ def _line(
 ) -> Line:
     """Says how often a model that may only be asked will be, and opens the way to it."""
     wanted = scenario_flags.from_flags()
-    asked_target.check_asks(wanted)
+    scenarios.check(wanted, scenarios.ANSWERS)
     asked_target.plan(workdir, wanted, roles, identities.chosen(roles), attack.RESTARTS.value)
     return asked_target.line(workdir, facts.model, answer, asked_target.ADMISSION)
 
@@ -283,8 +281,10 @@ def _look(
     return show
 
 
-def _returns(facts: ModelFacts, show: Callable[..., np.ndarray], photographs: int) -> str:
-    """Says what the model returns, by a look at it where no flag says so."""
+def _returns(
+    facts: ModelFacts, show: Callable[..., np.ndarray], photographs: int
+) -> tuple[str, tuple[str, ...]]:
+    """Says what the model returns, by what flags say and a look at it, and what looks odd."""
     # As many as are shown at a time later on: another number would be another program.
     outputs = show(facts.preprocessing, np.arange(min(photographs, _BATCH)))
     if outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -297,10 +297,7 @@ def _returns(facts: ModelFacts, show: Callable[..., np.ndarray], photographs: in
             f"{facts.model} returns values that are not finite for photographs of the gallery: "
             "check its weights, and --range, --mean and --deviation"
         )
-    if facts.returns:
-        return facts.returns
-    sums = np.abs(outputs.sum(axis=1) - 1)
-    return PROBABILITIES if (outputs >= 0).all() and sums.max() < 1e-2 else LOGITS
+    return answers.check(facts.model, outputs, facts.returns)
 
 
 def _of_classifier(
@@ -309,19 +306,21 @@ def _of_classifier(
     """Shows a classifier the photographs of its people."""
     del division
     count = show(facts.preprocessing, np.arange(1)).shape[1]
-    labels = _read_labels() if _LABELS.value else None
+    labels = class_names.read_labels() if class_names.LABELS.value else None
     if labels is not None and len(labels) != count:
         raise UserError(
-            f"--labels={_LABELS.value} names {len(labels)} classes, and {facts.model} has {count}"
+            f"--labels={class_names.LABELS.value} names {len(labels)} classes "
+            f"({list_some(labels)}), and {facts.model} has {count}"
         )
     people_known = tuple(n for n in loaded.names if labels is None or n in labels)
     if not people_known:
         raise UserError(
-            f"--labels={_LABELS.value} names nobody of --gallery_dir: its folders are "
-            f"{list_some(loaded.names)}, the classes {list_some(labels or ())}"
+            f"--labels={class_names.LABELS.value} names nobody of --gallery_dir: its folders are "
+            f"{list_some(loaded.names)}, the classes "
+            f"{list_some(names.unmatched(labels or (), loaded.names))}"
         )
     if labels is not None:
-        _say_unmatched(f"--labels={_LABELS.value}", labels, loaded)
+        _say_unmatched(f"--labels={class_names.LABELS.value}", labels, loaded)
     positions, people = _positions(loaded, people_known)
 
     def scores(how: Preprocessing, chosen: np.ndarray) -> np.ndarray:
@@ -338,11 +337,21 @@ def _of_classifier(
     )
 
 
+def _similarities(
+    said: Callable[[np.ndarray], np.ndarray], people: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Takes answers for features: compares them with templates of every other photograph."""
+    features, own = said(chosen), people[chosen]
+    enrolled = acquaintance.alternate(own)
+    vectors = templates.enroll(features[enrolled], np.unique(own, return_inverse=True)[1][enrolled])
+    return np.asarray(templates.normalized(jnp.asarray(features))) @ vectors.T
+
+
 def _of_embedder(
     loaded: Faces, show: Callable[..., np.ndarray], facts: ModelFacts, division: Any
 ) -> Shown:
     """Shows an embedder the photographs of people whose templates it has, or gets."""
-    given = _read_templates() if model_flags.TEMPLATES.value else None
+    given = class_names.read_templates() if model_flags.TEMPLATES.value else None
     classes = given[0] if given else loaded.names
     known_people = tuple(name for name in loaded.names if name in classes)
     if not known_people:
@@ -432,62 +441,6 @@ def _positions(loaded: Faces, names: tuple[str, ...]) -> tuple[np.ndarray, np.nd
     own = [loaded.indices_of(name) for name in names]
     people = np.repeat(np.arange(len(names)), [len(each) for each in own])
     return np.concatenate(own), people
-
-
-def _read_labels() -> tuple[str, ...]:
-    """Reads the names of the classes."""
-    path = pathlib.Path(str(_LABELS.value))
-    if not path.is_file():
-        raise MissingError(f"--labels={path} does not exist: name a file of the classes' names")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        in_json = text.lstrip()[:1] in ("[", "{")
-        listed = storage.parse_json(text) if in_json else text.splitlines()
-    except ValueError as error:
-        raise UserError(f"--labels={path} is no text, nor JSON ({error})") from error
-    if isinstance(listed, dict):
-        listed = _in_order(path, listed)
-    found = [names.normalize(f"{name}") for name in listed]
-    while found and not found[-1]:
-        found.pop()
-    names.check_unique(found, f"--labels={path}")
-    return tuple(found)
-
-
-def _in_order(path: pathlib.Path, listed: dict[str, Any]) -> list[str]:
-    """Returns the names of a dictionary, from numbers to names or the other way round."""
-    pairs = [(key, value) for key, value in listed.items()]
-    if all(isinstance(value, int) for _, value in pairs):
-        pairs = [(value, key) for key, value in pairs]
-    by_number = {int(key): value for key, value in pairs if f"{key}".isdecimal()}
-    if sorted(by_number) != list(range(len(pairs))):
-        raise UserError(
-            f"--labels={path} is a dictionary whose numbers are not 0 to {len(pairs) - 1}, each "
-            "once: give the number of each class with its name, or a list"
-        )
-    return [by_number[number] for number in range(len(pairs))]
-
-
-def _read_templates() -> tuple[tuple[str, ...], np.ndarray]:
-    """Reads enrolled templates: names and vectors."""
-    path = pathlib.Path(str(model_flags.TEMPLATES.value))
-    if not path.is_file():
-        raise MissingError(f"--templates={path} does not exist: name an .npz of names and vectors")
-    try:
-        with storage.checked_arrays(path) as arrays:
-            labels, vectors = arrays["names"], arrays["vectors"]
-    except UserError:
-        raise
-    except Exception as error:  # zipfile and numpy each have their own.
-        raise UserError(f"--templates={path} is no .npz of names and vectors ({error})") from error
-    if vectors.ndim != 2 or labels.shape != vectors.shape[:1] or not np.isfinite(vectors).all():
-        raise UserError(
-            f"--templates={path} holds names {labels.shape} and vectors {vectors.shape}: a finite "
-            "vector for each name is needed"
-        )
-    found = tuple(names.normalize(name) for name in labels.tolist())
-    names.check_unique(found, f"--templates={path}")
-    return found, vectors.astype(np.float32)
 
 
 def _classes(seen: Shown, scores: np.ndarray) -> tuple[dict[str, int], str]:

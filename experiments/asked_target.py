@@ -18,7 +18,6 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import scenarios
 from experiments.scenarios import Method
 from experiments.trained import Trained
 from mia_jax.attack import selection
@@ -94,23 +93,6 @@ def manners(target: Trained | None = None) -> Budget:
         retries=_RETRIES.value,
         timeout=_TIMEOUT.value,
     )
-
-
-def check_asks(wanted: Method) -> None:
-    """Refuses a method that needs weights, for a target that may only be asked.
-
-    Args:
-      wanted: The method.
-
-    Raises:
-      UserError: If it needs them, naming the scenarios that do not.
-    """
-    if not scenarios.SCENARIOS[wanted.scenario].asks:
-        able = [name for name, each in scenarios.SCENARIOS.items() if each.asks]
-        raise UserError(
-            f"the target may only be asked, and --scenario={wanted.scenario} needs its weights: "
-            f"give one of {', '.join(able)}"
-        )
 
 
 def check_unused() -> None:

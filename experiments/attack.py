@@ -183,8 +183,7 @@ def check(wanted: Method, attacked: Trained, auxiliary: np.ndarray, target: int)
     model = recipe.PRECISIONS[wanted.recipe.precision](attacked.logits)
     loss, standardized = None, False
     if not scenarios.SCENARIOS[wanted.scenario].asks:
-        if attacked.predict is not None:
-            asked_target.check_asks(wanted)
+        scenarios.check(wanted, scenarios.known_of(attacked))
         arguments = wanted.recipe.arguments(len(auxiliary))
         loss, standardized = arguments["loss"], arguments.get("standardized", False)
     elif attacked.predict is None:

@@ -6,11 +6,8 @@ For example: python -m experiments.audit --model=model.onnx --gallery_dir=regist
 Run again after an interruption, it goes on where it stopped.
 """
 
-import functools
-
 import jax
-import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from experiments import (
     admission,
@@ -20,22 +17,18 @@ from experiments import (
     checks,
     console,
     evaluate,
-    exhibits,
     experiment,
     identities,
-    imported,
     model_flags,
     panel,
     recipe,
     release_check,
     scenario_flags,
 )
-from mia_jax.evidence import embedders, examination, unlocking
-from mia_jax.faces import Faces
-from mia_jax.faces.protocol import TARGET, Protocol
-from mia_jax.runtime import packages, records, storage, workload
+from mia_jax.evidence import embedders
+from mia_jax.faces.protocol import TARGET
+from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError
-from mia_jax.runtime.workdir import WorkDirectory
 
 for _module in (
     experiment,
@@ -59,59 +52,7 @@ def check_judge() -> None:
     """
     asked, own = flags.FLAGS["judges"].value, flags.FLAGS["judge"].value
     if not own and asked is None and not embedders.dlib_installed():
-        raise MissingError(
-            f"an audit needs a judge: {packages.hint('judge')}, or name your own as "
-            "--judge=module:function"
-        )
-
-
-def unlock(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> None:
-    """Asks an embedder whom it would let in, at its own threshold.
-
-    Args:
-      workdir: The work directory, with clones.
-      loaded: All faces.
-      roles: Who is who.
-    """
-    facts = records.read(workdir.model, imported.ModelFacts)
-    if facts.threshold is None or facts.returns != imported.FEATURES:
-        return
-    target = experiment.load_recognizer(workdir, TARGET)
-    logits = asked_target.through(workdir, target, asked_target.EVALUATION).look()
-
-    def similarities(images: np.ndarray) -> np.ndarray:
-        return workload.in_batches(logits, images) / facts.scale
-
-    def stored(name: str, what: str) -> np.ndarray:
-        return similarities(storage.map_array(workdir.clones_of(name), what))
-
-    names = exhibits.attacked(workdir, roles, roles.classes[TARGET])
-    places = {name: roles.classes[TARGET].index(name) for name in names}
-    test = {n: similarities(experiment.photographs_of(loaded, n, roles.test)) for n in names}
-    own, others = {}, {}
-    for name in names:  # Each clone is shown once: the first ones are compared with others too.
-        clones, seeds = stored(name, "clones"), stored(name, "seed")
-        own[name] = clones[:, places[name]], seeds[:, places[name]]
-        shares = examination.share_of_others(name, names, len(clones))
-        others[name] = clones[: max(shares.values(), default=0)]
-    seen = {}
-    for name, place in places.items():
-        shares = examination.share_of_others(name, names, len(own[name][0]))
-        strangers = [each for other, each in test.items() if other != name]
-        compared = [others[other][:count] for other, count in shares.items()]
-        shown = (
-            np.concatenate([test[name][:0], *compared]),
-            *(test[name], np.concatenate([test[name][:0], *strangers])),
-        )
-        seen[name] = unlocking.Similarities(*own[name], *[each[:, place] for each in shown])
-    found = unlocking.unlocking(seen, facts.threshold)
-    records.write(workdir.unlocking, found)
-    logging.info(
-        "At its threshold of %.3f the model takes %.1f%% of the clones for their person, %.1f%% of "
-        "real photographs, %.1f%% of strangers",
-        facts.threshold,
-        *(100 * each.value for each in (found.clones, found.photographs, found.strangers)),
-    )
+        raise MissingError(f"an audit needs a judge: {packages.hint('judge')}, or {panel.OWN}")
 
 
 def main() -> None:
@@ -121,14 +62,17 @@ def main() -> None:
     workdir = experiment.work_directory()
     admission.admit(workdir, checks.whole_run)
     loaded, roles = experiment.open_experiment(workdir, checks.whole_run)
-    if experiment.load_recognizer(workdir, TARGET).remote is not None:
-        names = identities.chosen(roles)
+    target = experiment.load_recognizer(workdir, TARGET)
+    names = identities.chosen(roles)
+    if target.remote is not None:
         asked_target.plan(workdir, wanted, roles, names, attack.RESTARTS.value)
     judges = panel.from_flags(loaded, roles)
+    seen = asked_target.through(workdir, target, asked_target.EVALUATION)
+    panel.check_strangers(loaded, roles, names, seen, judges.embedders)
     attack.attack(workdir, wanted)
     if jax.process_index():
         return  # One process evaluates.
-    evaluate.conclude(workdir, judges, first=functools.partial(unlock, workdir, loaded, roles))
+    evaluate.conclude(workdir, judges)
 
 
 if __name__ == "__main__":

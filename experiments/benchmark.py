@@ -14,8 +14,11 @@ step    one iteration of --restarts of the paper's attack, --chunk at a time on 
         are faster. floor_ms is what the CNN's forward pass and image gradient take at the speed
         of a large matrix product; floor_ratio is mia_jax / floor. first_iteration_s is tracing,
         compiling and two iterations.
-imported  as step, but of a ResNet-18 that PyTorch made and an importer read, of --channels=3 unless
-        that says 1; both have fresh weights, which makes no difference to the time
+imported  as step, but of a ResNet-18 and a MobileFaceNet of 128 features that PyTorch made, written
+        as ONNX and read by an importer, of --channels=3 unless that says 1; all have fresh weights,
+        which makes no difference to the time. forward_ms and onnxruntime_ms are the way forward of
+        --restarts images, forward_ratio is the first by the second, and gradient_ratio the attack's
+        iteration by the second.
 priors  one restart's iteration of an attack with each prior, --restarts in chunks as in step: Adam,
         the margin, one random view, of --channels=1 unless that says 3. prior_ms is the same attack
         on an objective that costs nothing: decoding, its gradient and the update of the point.
@@ -53,7 +56,7 @@ import jax
 from absl import flags
 
 from experiments import console, devices, path_flags, provenance
-from experiments.benchmarks import priors, rivals, scale, speed, timing, verdicts
+from experiments.benchmarks import imported, priors, rivals, scale, speed, timing, verdicts
 from mia_jax.runtime import storage
 from mia_jax.runtime.errors import UserError
 
@@ -70,7 +73,7 @@ _JSON = path_flags.define("json", None, "File to write all figures to.")
 
 SUITES: dict[str, Callable[[], Any]] = {
     "step": speed.measure_step,
-    "imported": speed.measure_imported,
+    "imported": imported.measure_imported,
     "priors": priors.measure_priors,
     "train": speed.measure_train,
     "peers": speed.measure_peers,
@@ -84,7 +87,7 @@ def about() -> dict[str, Any]:
     """Describes how and where the figures were measured."""
     origin = provenance.provenance()
     versions = dict(origin.versions)
-    for package in ("torch", "adversarial-robustness-toolbox"):
+    for package in ("torch", "onnxruntime", "adversarial-robustness-toolbox"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     processor = platform.processor() or platform.machine()
@@ -134,10 +137,8 @@ def main() -> None:
     """Measures the suites that the flags ask for."""
     if not _SUITE.value or not set(_SUITE.value) <= set(SUITES):
         raise UserError(f"--suite={','.join(_SUITE.value)}: choose among {', '.join(SUITES)}")
-    if "peers" in _SUITE.value:
-        rivals.need("peers")
-    if "imported" in _SUITE.value and not rivals.has_torch():
-        raise UserError("--suite=imported needs PyTorch: pip install -e '.[torch]'")
+    for suite in rivals.PACKAGES.keys() & set(_SUITE.value):
+        rivals.need(suite)
     if _JSON.value:
         path = pathlib.Path(_JSON.value)
         if path.is_dir():

@@ -95,8 +95,8 @@ def judging(loaded: Faces, roles: Protocol) -> panel.Wanted:
     asked = panel.from_flags(loaded, roles)
     if not asked.embedders:
         raise UserError(
-            f"the calibration needs a judge who is a stranger: {packages.hint('judge')}, or name "
-            "your own as --judge=module:function"
+            f"the calibration needs a judge who is a stranger: {packages.hint('judge')}, or "
+            f"{panel.OWN}"
         )
     return asked
 

@@ -142,6 +142,8 @@ def set_stage(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> Stage:
         workdir, experiment.load_recognizer(workdir, TARGET), asked_target.ATTACK
     )
     asked = panel.from_flags(loaded, roles)
+    if attacked.remote is None:  # One that may only be asked is asked for nothing else here.
+        panel.check_strangers(loaded, roles, chosen, attacked, asked.embedders)
     judges = panel.make_judges(workdir, loaded, roles, attacked.params, asked)
     names = tuple(name for name in chosen if name in judges[0].people)
     if not names:

@@ -4,7 +4,7 @@ For example: python -m experiments.evaluate --workdir=runs/orl
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from absl import flags, logging
 
@@ -21,6 +21,7 @@ from experiments import (
     panel,
     provenance,
     release_check,
+    successful_attacks,
 )
 from experiments.trained import Trained
 from mia_jax.attack import selection
@@ -59,7 +60,9 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
     people = experiment.people_of_null(loaded, roles)
     release_check.check_power(people, len(names), attack.restarts)
     views = asked_target.views_of(workdir, target, roles, names, attack.restarts)
+    panel.check_strangers(loaded, roles, names, target, wanted.embedders)
     with experiment.timed(workdir, "evaluate"):
+        successful_attacks.write(workdir, loaded, roles, names, target, wanted.embedders)
         judges = panel.make_judges(workdir, loaded, roles, target.params, wanted)
         seen = show(workdir, loaded, roles, names, target, judges, views)
         impostors = {judge.name: panel.strangers_of(judge, loaded, roles) for judge in judges}
@@ -80,6 +83,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
         *(workdir, loaded, roles, attack, exhibits.diverged(workdir, names)),
         *(judgements, verdicts, conclusion),
         agreement.agreements(seen),
+        panel.files_of(wanted.embedders),
     )
     logging.info("Drawing the figures")
     pictures = drawing.draw(workdir, loaded, roles, result, seen[judges[0].name])
@@ -182,39 +186,36 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: dict[str, bytes]
     logging.info("The report: %s", workdir.report)
 
 
-def conclude(
-    workdir: WorkDirectory, judges: panel.Wanted, first: Callable[[], None] | None = None
-) -> None:
+def conclude(workdir: WorkDirectory, judges: panel.Wanted) -> None:
     """Evaluates, where that is not done already, and ends as a release check.
 
     Args:
       workdir: The work directory, with clones.
       judges: Who is to judge.
-      first: What is done before an evaluation.
     """
-    if finished(workdir):
+    if finished(workdir, judges):
         logging.info("The evaluation is finished already: %s", workdir.report)
     else:
-        if first:
-            first()
         evaluate(workdir, judges)
     beside.say(workdir)
     release_check.end(workdir)
 
 
-def finished(workdir: WorkDirectory) -> bool:
-    """Tells whether the clones that lie in the work directory are evaluated already."""
+def finished(workdir: WorkDirectory, wanted: panel.Wanted) -> bool:
+    """Tells whether the clones in the work directory are evaluated already, by these judges."""
     if not (workdir.report.exists() and workdir.evaluation.exists()):
         return False
     result = records.read(workdir.evaluation, Evaluation)
     _, roles = experiment.open_experiment(workdir)
     names, judges = attacked(workdir, roles)
+    files = panel.files_of(wanted.embedders)
     facts = provenance.all_recognizers(workdir, roles)
     return (
         tuple(result.people) == names
         and tuple(result.judges) == judges
         and result.attack == exhibits.origin(workdir, names, facts[TARGET].digest).attack
         and result.recognizers == facts
+        and result.provenance == provenance.with_files(result.provenance, files)
     )
 
 

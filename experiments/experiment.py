@@ -362,5 +362,16 @@ def timed(workdir: WorkDirectory, stage: str) -> Iterator[None]:
 
 
 def seconds(workdir: WorkDirectory) -> dict[str, float]:
-    """Returns how long each stage took so far."""
-    return storage.read_json(workdir.seconds) if workdir.seconds.exists() else {}
+    """Returns how long each stage took so far.
+
+    Raises:
+      UserError: If the file holds anything but numbers by name.
+    """
+    if not workdir.seconds.exists():
+        return {}
+    try:
+        return records.from_json(dict[str, float], storage.read_json(workdir.seconds))
+    except MissingError:
+        raise
+    except UserError as error:
+        raise UserError(f"{workdir.seconds}: {error}: delete it to count anew") from None

@@ -189,7 +189,8 @@ def main() -> None:
     else:
         with experiment.timed(games, "judge"):
             found, by, ideals = plays.judge_games(games, loaded, plans, asked, judges)
-        accounts = [storage.read_json(path) for path in games.root.rglob(games.seconds.name)]
+        homes = [path.parent for path in games.root.rglob(games.seconds.name)]
+        accounts = [experiment.seconds(WorkDirectory(home)) for home in homes]
         spent = round(sum(sum(account.values()) for account in accounts), 2)
         storage.write_json(workdir.seconds, {**experiment.seconds(workdir), "game": spent})
         facts = (provenance.dataset_facts(games, loaded, roles), provenance.provenance())

@@ -26,6 +26,7 @@ from experiments import options, path_flags
 from experiments.trained import Remote, Trained
 from mia_jax.attack import from_confidences
 from mia_jax.recognizer import importers, preprocessing, templates
+from mia_jax.recognizer.answers import FEATURES, PROBABILITIES
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.importers import Imported, functions
 from mia_jax.recognizer.preprocessing import Preprocessing
@@ -33,7 +34,6 @@ from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError, shorten
 from mia_jax.runtime.workdir import WorkDirectory
 
-LOGITS, PROBABILITIES, FEATURES = "logits", "probabilities", "features"
 MODEL = path_flags.define(
     "model",
     None,
@@ -65,8 +65,8 @@ class ModelFacts:
       preprocessing: How pictures are prepared.
       returns: "logits", "probabilities" or "features".
       scale: Of an embedder's similarities.
-      threshold: The similarity from which an embedder takes a picture for a person; None for a
-        classifier.
+      threshold: The similarity from which an embedder takes a picture for a person; None where
+        nobody said it.
     """
 
     model: str

@@ -6,12 +6,12 @@ from typing import Any
 from absl import flags
 
 from experiments import imported, path_flags
-from experiments.imported import FEATURES, LOGITS, PROBABILITIES, ModelFacts
+from experiments.imported import ModelFacts
 from mia_jax.evidence import embedders
 from mia_jax.faces import alignment
 from mia_jax.recognizer import preprocessing, templates
-from mia_jax.recognizer.importers import Imported, model
-from mia_jax.recognizer.preprocessing import Preprocessing
+from mia_jax.recognizer.answers import FEATURES, LOGITS, PROBABILITIES
+from mia_jax.recognizer.importers import Imported
 from mia_jax.runtime import packages
 from mia_jax.runtime.errors import MissingError, UserError
 
@@ -51,8 +51,8 @@ _RETURNS = flags.DEFINE_enum(
     "returns",
     None,
     [LOGITS, PROBABILITIES, FEATURES],
-    "What the model returns; by default features with --templates, else logits or probabilities "
-    "as they look.",
+    "What the model returns, which is compared with what it answers; by default features with "
+    "--templates, else logits or probabilities as they look.",
 )
 TEMPLATES = path_flags.define(
     "templates",
@@ -66,11 +66,12 @@ SCALE = flags.DEFINE_float(
 THRESHOLD = flags.DEFINE_float(
     "threshold",
     None,
-    "The similarity from which an embedder takes a picture for a person; by default that at which "
-    "1% of the gallery's strangers are taken for each other.",
+    "The similarity from which an embedder takes a picture for a person, beside those at which 1% "
+    "and 0.1% of the gallery's strangers are taken for each other.",
     -1.0,
     1.0,
 )
+_WORDS = {"size": "--size", "channels": "--channel_order"}
 
 
 def from_flags() -> tuple[Imported, ModelFacts]:
@@ -96,7 +97,7 @@ def from_flags() -> tuple[Imported, ModelFacts]:
     files = imported.files_digest(name, _WEIGHTS.value)
     trust = imported.TRUST.value
     found = imported.read(name, _WEIGHTS.value, _OUTPUT.value, given.get("size"), given, trust)
-    how = _preprocessing(name, found, given)
+    how = preprocessing.of_model(name, found.image_shape, given, _WORDS)
     returns = _RETURNS.value or (FEATURES if TEMPLATES.value else "")
     digest = imported.digest(name, _WEIGHTS.value, found.params)
     facts = ModelFacts(
@@ -133,27 +134,3 @@ def _given() -> dict[str, Any]:
                 said = ",".join(found[field])
                 raise UserError(f"--{field}={said} is no number, nor several") from None
     return preprocessing.fields(found)
-
-
-def _preprocessing(name: str, found: Imported, given: dict[str, Any]) -> Preprocessing:
-    """Puts together what file, flags and model say of the model's pictures."""
-    *sides, channels = found.image_shape
-    wanted = dict(given)
-    if None in sides and "size" not in wanted:
-        raise UserError(
-            f"{name} takes pictures of any size ({model.spell(found.image_shape)}): say with "
-            "--size which it was trained on"
-        )
-    wanted.setdefault("size", tuple(sides))
-    if any(own not in (None, said) for own, said in zip(sides, wanted["size"], strict=True)):
-        raise UserError(
-            f"--size={'x'.join(map(str, wanted['size']))} is not that of {name}, which takes "
-            f"{model.spell(sides)}"
-        )
-    wanted.setdefault("channels", preprocessing.GRAY if channels == 1 else preprocessing.RGB)
-    how = Preprocessing(**wanted)
-    if channels not in (None, how.count):
-        raise UserError(
-            f"--channel_order={how.channels} does not fit {name}, which takes {channels} channels"
-        )
-    return how

@@ -7,7 +7,7 @@ from mia_jax import report
 from mia_jax.evidence.game import Games
 from mia_jax.evidence.results import Evaluation
 from mia_jax.evidence.study import Study
-from mia_jax.evidence.unlocking import Unlocking
+from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import MissingError
 from mia_jax.runtime.ledger import Asked
@@ -25,12 +25,12 @@ def write(workdir: WorkDirectory, result: Evaluation, pictures: Mapping[str, byt
     games = records.read(workdir.game, Games) if workdir.game.exists() else None
     path = workdir.quiz_results
     study = records.read(path, Study) if path.exists() else None
-    path = workdir.unlocking
-    unlocked = records.read(path, Unlocking) if path.exists() else None
+    path = workdir.successful_attacks
+    successes = records.read(path, SuccessfulAttacks) if path.exists() else None
     path = workdir.asked
     asked = records.read(path, Asked) if path.exists() else None
     seconds = experiment.seconds(workdir)
-    page = report.render(result, seconds, pictures, games, study, unlocked, asked).encode()
+    page = report.render(result, seconds, pictures, games, study, successes, asked).encode()
     if not workdir.report.exists() or workdir.report.read_bytes() != page:
         storage.write_bytes(workdir.report, page)
 

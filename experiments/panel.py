@@ -1,18 +1,20 @@
 """The panel: who judges the clones, by flags, and what each has in common with the target."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags, logging
 
-from experiments import devices, experiment, imported, provenance
+from experiments import devices, experiment, imported, judge_files, path_flags, provenance
+from experiments.trained import Trained
 from mia_jax.evidence import embedders, judges, sets, verification
 from mia_jax.evidence.embedders import Embedder
 from mia_jax.evidence.judges import Judge
 from mia_jax.faces import Faces, protocol
 from mia_jax.faces.protocol import TARGET, Protocol
+from mia_jax.recognizer import acquaintance, templates
 from mia_jax.runtime import packages
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -21,6 +23,8 @@ EVALUATORS = "evaluators"  # All recognizers that were trained to judge.
 ENROLLED = 20  # Photographs of a person that an embedder is shown, at most.
 _STRANGERS = 100  # People whose photographs are put forward as somebody else, at most.
 _GALLERY = 1000  # People whose photographs are compared with clones of others, at most.
+_ASKED = 16  # Faces that target and judge are shown, to tell whether they are the same.
+OWN = "name your own as --judge=FILE.onnx or --judge=module:function"
 
 _JUDGES = flags.DEFINE_list(
     "judges",
@@ -28,11 +32,12 @@ _JUDGES = flags.DEFINE_list(
     f"Who judges the clones: {EVALUATORS}, the recognizers trained for it, and {embedders.DLIB}, a "
     "face embedder that shares nothing with the target; by default both, the latter if installed.",
 )
-_JUDGE = flags.DEFINE_multi_string(
+_JUDGE = path_flags.define_multi(
     "judge",
-    [],
-    "A judge of your own, as module:function: a function from images [n, height, width, channels], "
-    "float32 in [0, 1], to features [n, k], near each other for the same person. May be repeated.",
+    "A judge of your own, which shares nothing with the target: a face embedder in a file (.onnx, "
+    ".pt2, .keras, .jaxexport), prepared as a JSON file beside it says, else as it does best; or "
+    "module:function, a function from images [n, height, width, channels], float32 in [0, 1], to "
+    "features [n, k], near each other for the same person. May be repeated.",
 )
 
 
@@ -65,17 +70,25 @@ def names(roles: Protocol) -> tuple[str, ...]:
         if name not in (EVALUATORS, embedders.DLIB):
             raise UserError(
                 f"--judges={name} is no judge: choose from {EVALUATORS} and {embedders.DLIB}, and "
-                "name your own as --judge=module:function"
+                f"{OWN}"
             )
     if asked is None:
         asked = [EVALUATORS, *([embedders.DLIB] if embedders.dlib_installed() else [])]
     found = [embedders.DLIB] if embedders.DLIB in asked else []
-    found += [*_JUDGE.value, *(roles.evaluators if EVALUATORS in asked else ())]
+    found += [*map(_called, _JUDGE.value), *(roles.evaluators if EVALUATORS in asked else ())]
     if not found:
         raise UserError(f"--judges= names nobody: choose from {EVALUATORS} and {embedders.DLIB}")
     if len(set(found)) < len(found):
-        raise UserError(f"the judges {', '.join(found)} need names of their own")
+        raise UserError(
+            f"the judges {', '.join(found)} need names of their own: a judge that is a file is "
+            "called as the file is, without its ending"
+        )
     return tuple(found)
+
+
+def _called(path: str) -> str:
+    """Names a judge of the user's."""
+    return path if imported.is_function(path) else judge_files.name_of(path)
 
 
 def known(roles: Protocol, judge: str) -> tuple[str, ...]:
@@ -97,14 +110,26 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
       UserError: If a name is unknown, nobody is asked, or an embedder does not work.
     """
     asked, shape = names(roles), loaded.images.shape[1:]
-    made = [_own(path, shape) for path in _JUDGE.value]
+    made = [
+        _own(path, shape)
+        if imported.is_function(path)
+        else judge_files.embedder(path, shape, _sample(loaded, roles))
+        for path in _JUDGE.value
+    ]
     if embedders.DLIB in asked:
         made.insert(0, _dlib(embedders.dlib_embedder))
     if not made:
         logging.warning(
             "No judge is independent of the target, so that every verdict is inconclusive: %s, or "
-            "name your own as --judge=module:function",
+            "%s",
             packages.hint("judge"),
+            OWN,
+        )
+    elif len(made) == 1:
+        logging.info(
+            "Only %s judges that is independent of the target: a second one says whether they "
+            "agree (--judge=FILE.onnx)",
+            made[0].name,
         )
     return Wanted(tuple(made), tuple(name for name in asked if name in roles.evaluators))
 
@@ -113,6 +138,17 @@ def from_flags(loaded: Faces, roles: Protocol) -> Wanted:
 def _own(path: str, shape: tuple[int, ...]) -> Embedder:
     """Makes an embedder of the user's function."""
     return embedders.own_embedder(path, imported.imported_function("judge", path), shape)
+
+
+def _sample(loaded: Faces, roles: Protocol) -> judge_files.Sample:
+    """Draws photographs by which a judge's preparation is found out, none that tests."""
+    photographs = real_photographs(loaded, roles, loaded.names[:_GALLERY], test=False)
+    several = [images for _, images in photographs if len(images) > 1]
+    people = np.repeat(np.arange(len(several)), [len(images) for images in several])
+    few = acquaintance.sample(people) if len(people) else people
+    _, people = np.unique(people[few], return_inverse=True)
+    images = np.concatenate(several)[few] if several else np.zeros((0, *loaded.images.shape[1:]))
+    return judge_files.Sample(images, people)
 
 
 @functools.cache
@@ -162,18 +198,60 @@ def make_judges(
     return made
 
 
+def check_strangers(
+    loaded: Faces,
+    roles: Protocol,
+    names: Sequence[str],
+    target: Trained,
+    asked: Sequence[Embedder],
+) -> None:
+    """Refuses a judge that is the attacked model, by its weights or by its answers.
+
+    Both are shown a few of the attacker's faces; where the target may only be asked, test
+    photographs, which it is shown in any case.
+
+    Args:
+      loaded: All faces.
+      roles: Who is who.
+      names: Who is attacked.
+      target: The attacked model.
+      asked: The judges that are said to share nothing with it.
+
+    Raises:
+      UserError: If one is the target itself.
+    """
+    weights = target.params
+    if isinstance(weights, Mapping) and templates.EMBEDDER in weights:
+        weights = weights[templates.EMBEDDER]
+    for judge in asked:
+        judges.check_independent(f"judge {judge.name}", judge.params, weights)
+    if target.remote is None:
+        faces = experiment.auxiliary_faces(loaded, roles, _ASKED)
+    else:
+        tests = [experiment.photographs_of(loaded, name, roles.test) for name in names]
+        faces = np.concatenate(tests)[:_ASKED]
+    answers = np.asarray(target.embed()(faces))
+    for judge in asked:
+        judges.check_answers(f"judge {judge.name}", judge.embed(faces), answers)
+
+
+def files_of(asked: Sequence[Embedder]) -> dict[str, str]:
+    """Returns the digests of judges that are files, by name."""
+    return {judge.name: judge.digest for judge in asked if judge.digest is not None}
+
+
 def digests_of(workdir: WorkDirectory, asked: Wanted) -> dict[str, str | None]:
-    """Names the judges, a recognizer with the digest of its weights: what their word depends on.
+    """Names the judges with the digests of their weights or files: what their word depends on.
 
     Args:
       workdir: Where the evaluators lie.
       asked: Who is to judge.
 
     Returns:
-      By name; None for an embedder.
+      By name; None for an embedder that is a function.
     """
     digests = {role: provenance.recognizer_facts(workdir, role).digest for role in asked.evaluators}
-    return {**dict.fromkeys(each.name for each in asked.embedders), **digests}
+    return {**{each.name: each.digest for each in asked.embedders}, **digests}
 
 
 def real_photographs(

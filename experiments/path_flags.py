@@ -48,3 +48,16 @@ def define_list(name: str, default: list[str], about: str) -> flags.FlagHolder:
       The flag.
     """
     return flags.DEFINE(_ListParser(), name, default, about, serializer=flags.ListSerializer(","))
+
+
+def define_multi(name: str, about: str) -> flags.FlagHolder:
+    """Defines a flag of a path, or of what may be one, that may be repeated.
+
+    Args:
+      name: The flag's.
+      about: What it says in the help.
+
+    Returns:
+      The flag.
+    """
+    return flags.DEFINE_multi(_Parser(), flags.ArgumentSerializer(), name, [], about)

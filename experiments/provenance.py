@@ -1,6 +1,7 @@
 """What a result came from, and what it cost: recognizers, settings, flags, versions, faces."""
 
 import contextlib
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -165,6 +166,7 @@ def complete(
     verdicts: Mapping[str, Verdict],
     conclusion: Conclusion,
     agreement: tuple[Agreement, ...],
+    files: Mapping[str, str],
 ) -> Evaluation:
     """Adds to the judgements what was attacked, at what cost, on which faces.
 
@@ -178,6 +180,7 @@ def complete(
       verdicts: What it comes to, by attacked person.
       conclusion: The same over all of them.
       agreement: How the judges agree.
+      files: The digests of judges that are files, by name.
 
     Returns:
       The whole evaluation.
@@ -207,8 +210,14 @@ def complete(
             device=jax.devices()[0].device_kind,
         ),
         dataset=dataset_facts(workdir, loaded, roles),
-        provenance=provenance(),
+        provenance=with_files(provenance(), files),
     )
+
+
+def with_files(found: Provenance, files: Mapping[str, str]) -> Provenance:
+    """Adds judges that are files to the versions: by name, the digest of each."""
+    named = {f"judge {name}": digest for name, digest in files.items()}
+    return dataclasses.replace(found, versions={**found.versions, **named})
 
 
 def dataset_facts(workdir: WorkDirectory, loaded: Faces, roles: Protocol) -> DatasetFacts:

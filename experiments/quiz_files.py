@@ -120,10 +120,13 @@ def open_study(workdir: WorkDirectory) -> Opened:
         raise MissingError(f"{home} holds no study yet: run python -m experiments.quiz serve first")
     private(home)  # It may have been copied here, or widened.
     plan = records.read(home / "plan.json", Begun).plan
+    secret = (home / "secret").read_bytes() if (home / "secret").is_file() else b""
+    if len(secret) != links.SECRET_BYTES:
+        raise UserError(f"{home / 'secret'} is no secret of {links.SECRET_BYTES} bytes: restore it")
     return Opened(
         plan,
         storage.read_arrays(home / "pictures.npz")["pictures"],
-        Links((home / "secret").read_bytes()),
+        Links(secret),
         Store(home / "answers.sqlite", design.digest(plan)),
     )
 

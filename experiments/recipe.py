@@ -38,6 +38,7 @@ def _look_for_generator() -> None:
         mobile_stylegan_files.load()  # Says what to install.
 
 
+LINEAR = "linear"
 RECIPES = {
     "paper": Family(recipes.paper, lambda _: descents.PAPER),
     "best": Family(recipes.of_eigenfaces, recipes.choice),
@@ -49,8 +50,10 @@ RECIPES = {
         recipes.of_photographs, lambda _: descents.GENERATED, _look_for_generator
     ),
     "retouched": Family(recipes.of_retouched, lambda _: descents.RETOUCHED, _look_for_generator),
+    LINEAR: Family(recipes.of_templates, lambda _: descents.FROM_TEMPLATES),
     "mi_face": Family(mi_face.mi_face, lambda _: {"loss": losses.shortfall}),
 }
+SEEN = ("features", "mirrored", "templates")  # Arguments that are no settings, but seen of a model.
 LOSSES = {
     "least_squares": losses.least_squares,
     "infomax": losses.infomax,
@@ -83,7 +86,8 @@ _RECIPE = flags.DEFINE_enum(
     "How to attack: as the paper does; with what works best for so many auxiliary faces; or over "
     "one prior of faces: eigenfaces, local components, shapes and textures (dlib's landmarks), an "
     "autoencoder trained on the auxiliary faces, or the photographs that the generator of the "
-    "package random-face makes, also retouched by eigenfaces; or as MI-FACE did, from black. The "
+    "package random-face makes, also retouched by eigenfaces; by one linear map from templates to "
+    "pixels, and a descent from there; or as MI-FACE did, from black. The "
     "other flags of this module change single arguments of it.",
 )
 _PRECISION = flags.DEFINE_enum(
@@ -137,6 +141,9 @@ _VALUES = (
     ),
     flags.DEFINE_float(
         "retouch", None, "Deviations of what retouches photographs, as a fraction of best's.", 0.0
+    ),
+    flags.DEFINE_float(
+        "gain", None, "How far from the mean face the linear map puts its image.", 0.0
     ),
     flags.DEFINE_integer("latents", None, "Numbers that make a face of the autoencoder.", 1),
     flags.DEFINE_integer("steps", None, "Steps of the autoencoder's training.", 1),
@@ -211,10 +218,13 @@ class Recipe:
         """Returns all keyword arguments, with so many auxiliary faces."""
         return {**_defaults(RECIPES[self.name], faces), **self.given}
 
-    def attack(self, apply_fn: ApplyFn, auxiliary: np.ndarray) -> Attack:
-        """Fits the attack to a model and unrelated faces `[n, height, width, channels]`."""
+    def attack(self, apply_fn: ApplyFn, auxiliary: np.ndarray, **seen: np.ndarray) -> Attack:
+        """Fits the attack to a model and unrelated faces `[n, height, width, channels]`.
+
+        What else of the model a recipe needs, such as features of the faces, is `seen`.
+        """
         model = PRECISIONS[self.precision](apply_fn)
-        return RECIPES[self.name].make(model, auxiliary, **self.arguments(len(auxiliary)))
+        return RECIPES[self.name].make(model, auxiliary, **seen, **self.arguments(len(auxiliary)))
 
     def described(self, faces: int) -> dict[str, str | float | None]:
         """Returns the arguments as plain values, to be stored with the clones."""
@@ -256,7 +266,11 @@ def from_flags() -> Recipe:
 def _defaults(family: Family, faces: int) -> dict[str, Any]:
     """Returns the keyword arguments of a recipe, and what they are with so many faces."""
     parameters = inspect.signature(family.make).parameters.values()
-    own = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    own = {
+        each.name: each.default
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY and each.name not in SEEN
+    }
     return {**own, **family.defaults(faces)}
 
 

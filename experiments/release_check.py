@@ -41,7 +41,7 @@ def check_judges(wanted: panel.Wanted) -> None:
     if _could_pass_unseen() and not wanted.embedders:
         raise UserError(
             f"--fail_on={','.join(_FAIL_ON.value)} needs a judge that shares nothing with the "
-            f"target: {packages.hint('judge')}, or name your own as --judge=module:function"
+            f"target: {packages.hint('judge')}, or {panel.OWN}"
         )
 
 

@@ -93,5 +93,5 @@ def from_flags(trained_here: bool = True) -> Method:
     if name == "labels":
         given.setdefault("strategy", "boundary")
     found = method(name, wanted, **given)
-    scenarios.check(found, trained_here)
+    scenarios.check(found, scenarios.ALL if trained_here else scenarios.WEIGHTS)
     return found

@@ -23,6 +23,7 @@ from mia_jax.attack import (
     Attack,
     extraction,
     filters,
+    linear,
     losses,
     objectives,
     students,
@@ -34,13 +35,18 @@ from mia_jax.attack.masks import outside
 from mia_jax.attack.oracle import Budget, Predict, from_labels
 from mia_jax.attack.strategies.strategy import Strategy, leading
 from mia_jax.faces.images import pixels, read_image
+from mia_jax.recognizer import templates
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.recognizer.views import ViewRange
+from mia_jax.runtime import workload
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.keys import key_for
 
 PARTS = "parts"
+# What is known of a target: weights and what they compute on the way, weights alone, or neither.
+ALL, WEIGHTS, ANSWERS = "all", "weights", "answers"
 PIXELS = ("paper", "mi_face")  # The recipes whose points are images.
+LINEAR = recipe.LINEAR
 GRAY_BOX, WHITE_BOX = "gray_box", "white_box"
 
 
@@ -183,7 +189,8 @@ class Scenario(NamedTuple):
 def gray_box(world: World, method: Method) -> Prepared:
     """Descends on the target's weights: the paper's scenario."""
     params, logits, architecture = world.attacked[:3]
-    how = _filtered(method.recipe.attack(logits, world.auxiliary), method)
+    seen = _features(world) if method.recipe.name == LINEAR else {}
+    how = _filtered(method.recipe.attack(logits, world.auxiliary, **seen), method)
     if method.feature_weight:
         assert architecture is not None  # By `check`.
         references = objectives.likely_features(
@@ -194,6 +201,39 @@ def gray_box(world: World, method: Method) -> Prepared:
         )
         how = how._replace(objective=objective)
     return Prepared(params, how, searching=_seeding(world, method))
+
+
+def _features(world: World) -> dict[str, np.ndarray]:
+    """Returns features of the auxiliary faces and of their mirror images, and everybody's template.
+
+    Of an embedder these are its own; of a recognizer that was trained here those before the last
+    layer, whose rows stand for the people.
+    """
+    target = world.attacked
+    enrolled = target.templates()
+    if enrolled is None and target.architecture is None:
+        raise UserError(
+            f"--recipe={LINEAR} needs features: give a model that returns them, with "
+            "--returns=features, or another recipe"
+        )
+    look: Callable[[Any], jax.Array] = target.embed()
+    if enrolled is None:
+        assert target.architecture is not None
+        look = functools.partial(jax.jit(target.architecture.features), target.params)
+    logging.info("The target is shown %d faces and their mirror images", len(world.auxiliary))
+    features, mirrored = (
+        np.array(workload.in_batches(look, faces))
+        for faces in (world.auxiliary, world.auxiliary[:, :, ::-1])
+    )
+    if enrolled is not None:
+        features, mirrored = (np.array(templates.normalized(f)) for f in (features, mirrored))
+        return {"features": features, "mirrored": mirrored, "templates": enrolled}
+    assert target.architecture is not None
+    last = functools.partial(target.architecture.last_layer, target.params)
+    width = features.shape[1]
+    rows = np.asarray(last(jnp.eye(width)) - last(jnp.zeros((1, width)))).T
+    found = linear.templates_of_rows(features, rows, _LEAD)
+    return {"features": features, "mirrored": mirrored, "templates": found}
 
 
 def white_box(world: World, method: Method) -> Prepared:
@@ -307,6 +347,7 @@ _ANY_SHAPE = (128, 128, 1)  # At which a mask is looked at before the faces are 
 CHECKED = 8  # Auxiliary faces by which a target is looked at before compute is spent on it.
 _BLOCK = 16  # Images that a device is asked about at a time.
 _PASSES, _BATCH = 10, 64  # Of a student's training; images in a step of it.
+_LEAD = 12.0  # Of a template made of a row, as much as `best` asks for.
 _HELD_OUT = 256  # Images on which a copy is compared with the target, at most.
 
 
@@ -339,16 +380,30 @@ def prepare(world: World, wanted: Method) -> Prepared:
     Raises:
       UserError: If the method does not fit its scenario.
     """
-    check(wanted, world.attacked.architecture is not None)
+    check(wanted, known_of(world.attacked))
     return SCENARIOS[wanted.scenario].prepare(world, wanted)
 
 
-def check(wanted: Method, trained_here: bool) -> None:
-    """Refuses a method that does not fit its scenario, before there is anything to attack.
+def known_of(target: Trained) -> str:
+    """Says what is known of a target.
+
+    Args:
+      target: The target.
+
+    Returns:
+      `ALL`, `WEIGHTS` or `ANSWERS`.
+    """
+    if target.predict is not None:
+        return ANSWERS
+    return WEIGHTS if target.architecture is None else ALL
+
+
+def check(wanted: Method, known: str) -> None:
+    """Refuses a method that does not fit its scenario or its target, before anything is attacked.
 
     Args:
       wanted: The method.
-      trained_here: Whether more than the logits of the target is known.
+      known: What is known of the target, as from `known_of`.
 
     Raises:
       UserError: If it does not, or its mask cannot be read.
@@ -372,6 +427,8 @@ def check(wanted: Method, trained_here: bool) -> None:
         and recipe != "paper",
         f"--recipe={recipe} searches pixels, which are too many to ask for each: with "
         f"--scenario={name} give --recipe=best or another prior": asks and pixels and not gamin,
+        f"--recipe={recipe} learns from features, which --scenario={name} does not have: give "
+        f"--scenario={GRAY_BOX}": recipe == LINEAR and name != GRAY_BOX,
         "--precision is of weights: a model that is asked keeps its own": asks
         and wanted.recipe.precision != "float32",
         f"--seeding finds a seed image: give --recipe={' or '.join(PIXELS)}, not {recipe}": (
@@ -384,7 +441,11 @@ def check(wanted: Method, trained_here: bool) -> None:
     faults[
         "--feature_weight needs a target that was trained here: of another one only the logits are "
         "known"
-    ] = bool(wanted.feature_weight) and not trained_here
+    ] = bool(wanted.feature_weight) and known != ALL
+    able = ", ".join(each for each, scenario in SCENARIOS.items() if scenario.asks)
+    faults[
+        f"the target may only be asked, and --scenario={name} needs its weights: give one of {able}"
+    ] = known == ANSWERS and not SCENARIOS[name].asks
     for sentence, holds in faults.items():
         if holds:
             raise UserError(sentence)

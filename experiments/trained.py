@@ -1,14 +1,16 @@
 """What every stage asks of a recognizer, whether it was trained here or elsewhere."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from mia_jax.attack.oracle import Predict
+from mia_jax.recognizer import templates
 from mia_jax.recognizer.architectures import ApplyFn, Architecture
 
 
@@ -48,3 +50,19 @@ class Trained(NamedTuple):
         """Returns what shows it images: compiled, or as it is where it may only be asked."""
         logits = jax.jit(self.logits) if self.predict is None else self.logits
         return functools.partial(logits, self.params)
+
+    def templates(self) -> np.ndarray | None:
+        """Returns an embedder's templates `[classes, features]`; None for a classifier."""
+        if not isinstance(self.params, Mapping) or templates.TEMPLATES not in self.params:
+            return None
+        return np.asarray(self.params[templates.TEMPLATES])
+
+    def embed(self) -> Callable[[ArrayLike], jax.Array]:
+        """Returns what shows it images and gives features: logits, of a classifier."""
+        enrolled = self.templates()
+        if enrolled is None:
+            return self.look()
+        # The similarities to templates that are the axes are the features, of length 1, scaled.
+        width = enrolled.shape[1]
+        axes = {**self.params, templates.TEMPLATES: jnp.eye(width)}
+        return self._replace(params=axes).look()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from admitting import admit
 from onnx import TensorProto, helper
 
-from experiments import admission, audit, experiment, imported
+from experiments import admission, audit, class_names, experiment, imported
 from mia_jax.recognizer import acquaintance
 from mia_jax.runtime import records
 from mia_jax.runtime.errors import UserError
-from mia_jax.runtime.workdir import WorkDirectory
 
 if not flags.FLAGS.is_parsed():
     flags.FLAGS(["audit"])
@@ -24,30 +24,6 @@ if not flags.FLAGS.is_parsed():
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return gallery.write(tmp_path_factory.mktemp("people"))
-
-
-def admit(root, tmp_path, model=None, **given):
-    """Admits a model into a fresh work directory, with these flags."""
-    path = model
-    if model is None or not isinstance(model, str):
-        path = tmp_path / "model.onnx"
-        gallery.save(gallery.classifier() if model is None else model, path)
-    values = {
-        "model": str(path),
-        "gallery_dir": str(root / "gallery"),
-        "auxiliary_dir": str(root / "public"),
-        **given,
-    }
-    workdir = WorkDirectory(tmp_path / "run")
-    with flagsaver.flagsaver(**values):
-        for name in given:
-            flags.FLAGS[name].present = 1
-        try:
-            admission.admit(workdir)
-        finally:
-            for name in given:
-                flags.FLAGS[name].present = 0
-    return workdir
 
 
 def labels(tmp_path, names):
@@ -90,13 +66,35 @@ def test_probabilities_become_logits(root, tmp_path):
     np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, rtol=1e-3)
 
 
-def test_an_embedder_enrolls_photographs_and_chooses_its_threshold(root, tmp_path):
+def test_a_sigmoid_is_taken_for_logits_where_somebody_insists(root, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        workdir = admit(root, tmp_path, gallery.classifier(kind="sigmoid"), returns="logits")
+    assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
+    (odd,) = records.read(workdir.admission, admission.Admission).warnings
+    assert "a sigmoid's" in odd and odd in caplog.text
+
+
+def test_features_of_any_length_are_noticed_without_another_picture(root, tmp_path, monkeypatch):
+    """They look like logits, and their largest names many right; as features they name all."""
+    counts, embedder = shown(monkeypatch), gallery.embedder(raw=True)
+    with pytest.raises(UserError, match=r"22 of 30 .* and 30 of 30 photographs as features"):
+        admit(root, tmp_path, embedder)
+    assert max(counts.values()) == 60
+    admit(root, tmp_path, embedder, returns="logits")  # Whoever says so gets it.
+
+
+def test_logarithms_of_probabilities_are_logits(root, tmp_path):
+    workdir = admit(root, tmp_path, gallery.classifier(kind="logarithms"))
+    assert records.read(workdir.model, imported.ModelFacts).returns == "logits"
+
+
+def test_an_embedder_enrolls_photographs(root, tmp_path):
     workdir = admit(root, tmp_path, gallery.embedder(), returns="features")
     facts = records.read(workdir.model, imported.ModelFacts)
     found = records.read(workdir.admission, admission.Admission)
     assert found.classes_from == "templates"
     assert found.total < 60  # Without those that are enrolled.
-    assert -1 < facts.threshold < 1
+    assert facts.threshold is None
     target = experiment.load_recognizer(workdir, "target")
     logits = target.logits(target.params, gallery.photographs()[:6, 9] / np.float32(255))
     assert (np.argmax(logits, axis=1) == np.arange(6)).mean() > 0.8
@@ -183,7 +181,7 @@ def test_labels_are_read_in_every_usual_form(tmp_path, content):
     path = tmp_path / "labels.txt"
     path.write_text(content, encoding="utf-8")
     with flagsaver.flagsaver(labels=str(path)):
-        assert admission._read_labels() == tuple(NAMES)
+        assert class_names.read_labels() == tuple(NAMES)
 
 
 def test_folders_and_labels_of_other_unicode_forms_are_the_same_people(root, tmp_path, caplog):
@@ -217,7 +215,7 @@ def test_names_of_templates_may_be_bytes(tmp_path):
     names = np.array([name.encode() for name in NAMES])
     np.savez(tmp_path / "templates.npz", names=names, vectors=np.eye(6))
     with flagsaver.flagsaver(templates=str(tmp_path / "templates.npz")):
-        assert admission._read_templates()[0] == tuple(NAMES)
+        assert class_names.read_templates()[0] == tuple(NAMES)
 
 
 def test_a_folder_called_like_a_class_of_nobody_loses_nobody(root, tmp_path):
@@ -321,7 +319,7 @@ BROKEN = {
     ),
     "too few labels": (
         lambda path: {"labels": labels(path, NAMES[:4])},
-        "names 4 classes, and .*model.onnx has 6",
+        r"names 4 classes \(p0, p1, p2, p3\), and .*model.onnx has 6",
     ),
     "a label twice": (
         lambda path: {"labels": labels(path, [*NAMES[:5], "p0"])},
@@ -385,6 +383,35 @@ BROKEN = {
             "gallery_dir": str(path / "gallery"),
         },
         "--auxiliary_dir=.* lies in --gallery_dir",
+    ),
+    "probabilities that are logits": (
+        {"returns": "probabilities"},
+        r"model.onnx answers numbers which lie between -.*--returns=probabilities contradicts it: "
+        "give --returns=logits",
+    ),
+    "logits that are probabilities": (
+        lambda path: {"model": gallery.classifier(softmax=True), "returns": "logits"},
+        "which are probabilities: .*--returns=logits contradicts it: give --returns=probabilities",
+    ),
+    "features that are probabilities": (
+        lambda path: {"model": gallery.classifier(softmax=True), "returns": "features"},
+        "which are probabilities: .*--returns=features.* contradict",
+    ),
+    "a sigmoid of which nothing is said": (
+        lambda path: {"model": gallery.classifier(kind="sigmoid")},
+        "not to 1: a sigmoid's, .*--returns does not say what they are: .*--returns=logits takes",
+    ),
+    "a sigmoid for probabilities": (
+        lambda path: {"model": gallery.classifier(kind="sigmoid"), "returns": "probabilities"},
+        "not to 1: a sigmoid's, .*--returns=probabilities contradicts it",
+    ),
+    "logarithms for probabilities": (
+        lambda path: {"model": gallery.classifier(kind="logarithms"), "returns": "probabilities"},
+        "logarithms of probabilities: .*contradicts it: give --returns=logits",
+    ),
+    "an embedder of which nothing is said": (
+        lambda path: {"model": gallery.embedder()},
+        "vector of length 1, as an embedder's; .*give --returns=features",
     ),
     "no function": ({"model": "json:nothing", "size": ["16"]}, "--model=json:nothing cannot be"),
     "no gallery": ({"gallery_dir": None}, "--gallery_dir is needed"),

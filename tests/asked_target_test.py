@@ -25,8 +25,10 @@ from experiments import (
     imported,
     scenario_flags,
     scenarios,
+    successful_attacks,
 )
 from experiments.recipe import Recipe
+from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 from mia_jax.report import asked as in_words
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
@@ -189,7 +191,7 @@ def test_a_run_that_is_interrupted_pays_for_nothing_twice_and_gives_the_same(
     assert one == other
 
 
-def test_an_embedder_is_enrolled_and_unlocked_by_asking(root, tmp_path):
+def test_an_embedder_is_enrolled_and_compared_by_asking(root, tmp_path):
     kernel, bias = gallery.weights()
     server = Server(lambda pictures: pictures.reshape(len(pictures), -1) @ kernel + bias)
     with asking(server, root, tmp_path / "run", returns="features") as workdir:
@@ -202,9 +204,14 @@ def test_an_embedder_is_enrolled_and_unlocked_by_asking(root, tmp_path):
                 workdir.clones_of(name), dict(zip(("clones", "seed"), images, strict=True))
             )
         before = server.shown
-        audit.unlock(workdir, loaded, roles)
-    assert workdir.unlocking.exists()
-    assert server.shown - before == 2 * 2 * 3  # Test photographs were seen in the admission.
+        target = experiment.load_recognizer(workdir, "target")
+        seen = asked_target.through(workdir, target, asked_target.EVALUATION)
+        names = ("p0", "p1")
+        successful_attacks.write(workdir, loaded, roles, names, seen, ())
+    found = records.read(workdir.successful_attacks, SuccessfulAttacks)
+    assert found.target.type1.people_pairs == found.target.type2.people_pairs == 15
+    # Clones, seeds and the mean face: photographs were seen in the admission.
+    assert server.shown - before == 2 * 2 * 3 + 1
     assert tests and Ledger(workdir.answers).asked().shown == server.shown
 
 
@@ -218,6 +225,31 @@ def test_weights_that_are_needed_are_missed_before_anything_is_asked(root, tmp_p
     ):
         audit.main()
     assert not server.calls
+
+
+def sigmoid(pictures):
+    kernel, bias = gallery.weights()
+    return 1 / (1 + np.exp(-(pictures.reshape(len(pictures), -1) @ kernel + bias)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "returns", "sentence"),
+    [
+        (gallery.asked, "logits", "are probabilities: .*--returns=logits contradicts it"),
+        (sigmoid, None, "a sigmoid's, .*--returns does not say what they are"),
+        (sigmoid, "probabilities", "a sigmoid's, .*--returns=probabilities contradicts it"),
+    ],
+)
+def test_what_it_answers_is_compared_by_the_first_pictures_of_the_admission(
+    root, tmp_path, answer, returns, sentence
+):
+    server = Server(answer)
+    with (
+        asking(server, root, tmp_path / "run", returns=returns),
+        pytest.raises(UserError, match=sentence),
+    ):
+        audit.main()
+    assert server.shown == admission._BATCH
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """Runs the audit on models that the tests build: once as a user does, else within this process."""
 
+import hashlib
+
 import binaries
 import gallery
-import jax.numpy as jnp
 import numpy as np
+import onnxruntime
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from onnx import numpy_helper
+from onnx_networks import Network
 
 from experiments import admission, attack, audit, devices, experiment, imported, scenario_flags
-from mia_jax.evidence import unlocking
 from mia_jax.evidence.results import Evaluation
-from mia_jax.evidence.unlocking import Unlocking
+from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 from mia_jax.runtime import records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.runtime.workdir import WorkDirectory
@@ -82,56 +85,128 @@ def test_a_classifier_is_audited_to_the_end_once(root, tmp_path):
         run(values)
 
 
-def test_an_embedder_says_whom_clones_unlock(root, tmp_path):
+def other_eyes():
+    """An embedder that shares nothing with the gallery's models: random projections of edges."""
+    net = Network(5)
+    x = net.add("Transpose", "image", perm=[0, 3, 1, 2])
+    x = net.add("Relu", net.conv(x, 3, 8, 5, 2))
+    x = net.dense(net.add("Flatten", x), 8 * 8 * 8, 24)
+    return net.model(x, (gallery.SIDE, gallery.SIDE, 3), outputs=None)
+
+
+def test_an_embedder_is_audited_by_another_in_a_file(root, tmp_path):
     path = gallery.save(gallery.embedder(), tmp_path / "model.onnx")
+    judge = gallery.save(other_eyes(), tmp_path / "other eyes.onnx")
     values = {**given(root, path, tmp_path / "run"), "returns": "features"}
+    judges = {"judges": [], "judge": [str(judge), "tests.own_judge:embed"]}
+    with flagsaver.flagsaver(**values, **judges, fail_on=[]):
+        audit.main()
     workdir = WorkDirectory(values["workdir"])
-    with flagsaver.flagsaver(**values, **JUDGE):
-        admission.admit(workdir)
-        attack.attack(workdir, scenario_flags.from_flags())
-        audit.unlock(workdir, *experiment.open_experiment(workdir))
-    found = records.read(workdir.unlocking, Unlocking)
-    assert set(found.people) == {"p0", "p1"}
-    assert found.photographs.value > found.strangers.value
+    result = records.read(workdir.evaluation, Evaluation)
+    assert [*result.judges] == ["other eyes", "tests.own_judge:embed"]
+    assert [(each.first, each.second) for each in result.agreement] == [tuple(result.judges)]
+    digest = hashlib.sha256(judge.read_bytes()).hexdigest()
+    assert result.provenance.versions["judge other eyes"] == digest
+    found = records.read(workdir.successful_attacks, SuccessfulAttacks)
+    assert [*found.independent] == [*result.judges]
+    for system in (found.target, *found.independent.values()):
+        for kind in (system.type1, system.type2):
+            assert kind.people_pairs == 15
+            assert [rates.false_matches for rates in kind.rates] == [0.01, 0.001]
+            assert all(set(rates.people) == {"p0", "p1"} for rates in kind.rates)
+            assert all(rates.impostors.value <= rates.false_matches for rates in kind.rates)
+    assert found.target.type1.rates[0].photographs.value > 0.8
+    assert found.unlinkability.d_sys > 0.5
+    report = workdir.report.read_text()
+    assert "Stolen templates" in report
+    assert "other eyes" in report
 
 
-def test_each_image_is_shown_once_to_say_whom_it_unlocks(root, tmp_path, monkeypatch):
+def test_successful_attacks_are_those_of_the_templates_and_photographs(root, tmp_path):
+    """Counted again, by the features that the file gives in onnxruntime."""
     path = gallery.save(gallery.embedder(), tmp_path / "model.onnx")
-    values = {**given(root, path, tmp_path / "run"), "returns": "features"}
-    workdir = WorkDirectory(values["workdir"])
-    shown, seen, judge = [], {}, unlocking.unlocking
-
-    def counted(function, images, most=64):
-        shown.append(len(images))
-        return np.asarray(function(np.asarray(images)))
-
-    def kept(similarities, *rest):
-        seen.update(similarities)
-        return judge(similarities, *rest)
-
-    with flagsaver.flagsaver(**values, **JUDGE):
-        admission.admit(workdir)
-        attack.attack(workdir, scenario_flags.from_flags())
+    values = {**given(root, path, tmp_path / "run"), "returns": "features", "threshold": 0.3}
+    with flagsaver.flagsaver(**values, **JUDGE, fail_on=[]):
+        audit.main()
+        workdir = WorkDirectory(values["workdir"])
         loaded, roles = experiment.open_experiment(workdir)
-        monkeypatch.setattr(audit.workload, "in_batches", counted)
-        monkeypatch.setattr(unlocking, "unlocking", kept)
-        audit.unlock(workdir, loaded, roles)
-    target = experiment.load_recognizer(workdir, "target")
-    assert set(seen) == {"p0", "p1"}
-    test = {name: experiment.photographs_of(loaded, name, roles.test) for name in seen}
-    assert sum(shown) == 2 * (7 + 7) + sum(map(len, test.values()))
-    for name, other in (("p0", "p1"), ("p1", "p0")):
-        clones, others = (
-            storage.map_array(workdir.clones_of(each), "clones") for each in (name, other)
-        )
-        images = (
-            *(clones, storage.map_array(workdir.clones_of(name), "seed")),
-            *(others, test[name], test[other]),
-        )
-        for found, each in zip(seen[name], images, strict=True):
-            logits = target.logits(target.params, jnp.asarray(each))
-            place = roles.classes["target"].index(name)
-            np.testing.assert_allclose(found, logits[:, place] / 64, atol=1e-5)
+    session = onnxruntime.InferenceSession(path)
+    (stored,) = [storage.read_arrays(workdir.templates)]
+    found = records.read(workdir.successful_attacks, SuccessfulAttacks).target
+
+    def features(images):
+        return session.run(None, {"image": np.asarray(images, np.float32)})[0]
+
+    for name in ("p0", "p1"):
+        clones = features(storage.map_array(workdir.clones_of(name), "clones"))
+        template = stored["vectors"][[*stored["names"]].index(name)]
+        test = features(experiment.photographs_of(loaded, name, roles.test))
+        for kind, references in ((found.type1, template[None]), (found.type2, test)):
+            for rates in kind.rates:
+                expected = np.mean(clones @ references.T >= rates.threshold)
+                assert rates.people[name] == pytest.approx(expected)
+    strangers = [
+        features(experiment.photographs_of(loaded, name, roles.test))
+        @ stored["vectors"][[*stored["names"]].index(other)]
+        for name in loaded.names
+        for other in loaded.names
+        if name != other
+    ]
+    for rates in found.type1.rates:
+        # The threshold is the next number above an impostor's similarity, and floats are rounded.
+        expected = np.mean(np.concatenate(strangers) >= rates.threshold + 1e-6)
+        assert rates.impostors.value == pytest.approx(expected)
+
+
+def test_a_photograph_that_is_the_template_is_no_other_photograph(root, tmp_path):
+    """The same photograph was a type II comparison with itself."""
+    path = gallery.save(gallery.embedder(), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path)
+    with flagsaver.flagsaver(**given(root, path, tmp_path / "looks"), returns="features"):
+        admission.admit(WorkDirectory(tmp_path / "looks"))
+        loaded, roles = experiment.open_experiment(WorkDirectory(tmp_path / "looks"))
+    # Of p0 one that trained nothing is enrolled.
+    trained = roles.training["target"]
+    which = {name: (roles.test if name == "p0" else trained)[name][0] for name in loaded.names}
+    chosen = [loaded.indices_of(name)[place] for name, place in which.items()]
+    vectors = session.run(None, {"image": np.asarray(loaded.images[chosen])})[0]
+    np.savez(tmp_path / "templates.npz", names=np.array(loaded.names), vectors=vectors)
+    values = {**given(root, path, tmp_path / "run"), "templates": str(tmp_path / "templates.npz")}
+    with flagsaver.flagsaver(**values, **JUDGE, fail_on=[]):
+        audit.main()
+    workdir = WorkDirectory(values["workdir"])
+    found = records.read(workdir.successful_attacks, SuccessfulAttacks).target
+    others = [len(roles.test[name]) - (name == "p0") for name in loaded.names]
+    pairs = (sum(others) ** 2 - sum(each**2 for each in others)) // 2
+    assert found.type2.pairs == pairs
+
+
+@pytest.mark.parametrize("returns", ["features", ""])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("file", "is the file of --model="),
+        ("weights", "the judge copy has the same weights as the target"),
+        ("answers", "the judge copy gives the same answers as the target"),
+    ],
+)
+def test_the_model_cannot_judge_itself(root, tmp_path, monkeypatch, returns, kind, words):
+    model = gallery.embedder() if returns else gallery.classifier()
+    path = gallery.save(model, tmp_path / "model.onnx")
+    if kind == "weights":  # The same network as it writes itself.
+        model.producer_name = "somebody else"
+    if kind == "answers":  # Features in another order, in rounded weights.
+        for weight in model.graph.initializer:
+            array = numpy_helper.to_array(weight)
+            if array.ndim and array.shape[-1] == gallery.PEOPLE:
+                changed = np.round(array[..., ::-1] * 2.0**12) / 2.0**12
+                weight.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), weight.name))
+    judge = gallery.save(model, tmp_path / "copy.onnx")
+    values = {**given(root, path, tmp_path / "run"), "judge": [str(judge)], "judges": []}
+    values |= {"returns": returns} if returns else {}
+    monkeypatch.setattr(attack, "attack", lambda *_: pytest.fail("attacked"))
+    with flagsaver.flagsaver(**values, fail_on=[]), pytest.raises(UserError, match=words):
+        audit.main()
 
 
 def test_a_model_that_rounds_its_outputs_is_said_to_have_no_gradient(root, tmp_path):

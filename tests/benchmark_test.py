@@ -111,10 +111,24 @@ def test_arithmetic_of_the_papers_cnn(channels, first_layer):
     assert rivals.forward_flops(rivals.Network(128, channels, 2041)) == convolutions + products
 
 
+def test_the_embedder_is_that_of_its_paper():
+    """Table 1 has 0.99 million weights; 17 of the convolutions are depthwise."""
+    torch = pytest.importorskip("torch")
+    net = rivals.mobile_face_net(rivals.Network(112, 3, 128)).eval()
+    assert sum(each.numel() for each in net.parameters()) == pytest.approx(0.99e6, rel=0.02)
+    assert sum(getattr(each, "groups", 1) > 1 for each in net.modules()) == 17
+    assert net(torch.zeros(2, 3, 112, 112)).shape == (2, 128)
+
+
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
         ("--suite=peers", "--suite=peers needs PyTorch and ART: pip install -e '.[benchmark]'"),
+        (
+            "--suite=imported",
+            "--suite=imported needs PyTorch, onnx, onnxscript and onnxruntime: pip install -e "
+            "'.[benchmark]'",
+        ),
         ("--json=tests", "--json=tests is a directory: name a file"),
         (
             "--suite=step,speed",

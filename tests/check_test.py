@@ -8,6 +8,7 @@ from absl.testing import absltest, parameterized
 
 from mia_jax import recognizer
 from mia_jax.attack import check, losses
+from mia_jax.recognizer import templates
 from mia_jax.runtime.errors import UserError
 
 CLASSES, SHAPE = 3, (4, 5, 1)
@@ -90,6 +91,16 @@ class CheckModelTest(parameterized.TestCase):
     def test_refuses_logits_where_the_loss_takes_probabilities(self):
         with self.assertRaisesRegex(ValueError, "returns logits, but .* probabilities: .*softmax"):
             seen(linear, loss=distance, loss_takes="probabilities")
+
+    @parameterized.named_parameters(
+        ("a_sigmoid", lambda w, x: jax.nn.sigmoid(linear(w, x)), "a sigmoid's"),
+        ("percentages", lambda w, x: 100 * softmax(w, x), "are percentages"),
+        ("features", lambda w, x: templates.normalized(linear(w, x)), "a vector of length 1"),
+    )
+    def test_warns_of_what_is_hardly_logits(self, apply_fn, words):
+        odd = [each for each in seen(apply_fn).warnings if "are taken for logits" in each]
+        self.assertLen(odd, 1)
+        self.assertIn(words, odd[0])
 
     def test_refuses_saturated_probabilities(self):
         with self.assertRaisesRegex(ValueError, "zero everywhere: .* saturated"):

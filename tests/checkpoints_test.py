@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pathlib
 import shutil
 import tempfile
@@ -6,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import tensorstore
 from absl.testing import absltest, parameterized
 
 from mia_jax.runtime import checkpoints
@@ -90,6 +92,25 @@ class CheckpointTest(parameterized.TestCase):
         data.unlink()
         with self.assertRaisesRegex(UserError, "is not a readable checkpoint: delete it"):
             checkpoints.restore_checkpoint(self.directory, {"a": jax.numpy.zeros(3000)})
+
+    def changed(self, **given):
+        """A checkpoint of 64 numbers of which somebody changed what describes them."""
+        checkpoints.save_checkpoint(self.directory, {"a": jax.numpy.arange(64.0)})
+        store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{self.directory}/"})
+        about = json.loads(store.result().read("a/.zarray").result().value)
+        store.result().write("a/.zarray", json.dumps({**about, **given})).result()
+
+    def test_a_piece_that_unpacks_to_much_is_not_unpacked(self):
+        self.changed(chunks=[2**28])
+        with self.assertRaisesRegex(UserError, "packs a in pieces of 268435456 numbers"):
+            checkpoints.restore_checkpoint(self.directory, {"a": jax.numpy.zeros(64)})
+
+    def test_an_array_that_is_not_there_is_not_allocated(self):
+        """What is missing of an array would be filled in; both sides are of the directory."""
+        self.changed(shape=[2**31])
+        like = {"a": jax.ShapeDtypeStruct((2**31,), jax.numpy.float32)}
+        with self.assertRaisesRegex(UserError, "asks for an array of 2147483648 numbers"):
+            checkpoints.restore_checkpoint(self.directory, like)
 
     def test_steps(self):
         home = self.root / "training"

@@ -130,3 +130,11 @@ def test_any_data_set_may_have_it():
     for name in ("orl", "lfw", "vgg_face2"):
         with flagsaver.flagsaver(dataset=name, auxiliary_dir="public"):
             assert options.of_faces().auxiliary_dir == "public"
+
+
+@pytest.mark.parametrize("text", ["[]", '{"attack": "long"}', '{"attack": NaN}', "[" * 10**5, "7"])
+def test_an_account_that_somebody_else_wrote_is_one_sentence(tmp_path, text):
+    (tmp_path / "seconds.json").write_text(text)
+    with pytest.raises(UserError, match=r"seconds.json") as caught:
+        experiment.seconds(WorkDirectory(tmp_path))
+    assert "\n" not in str(caught.value)

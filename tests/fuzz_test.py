@@ -12,6 +12,7 @@ import zipfile
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx as onnx_package
 import onnx_networks
 import pytest
 import simulated
@@ -24,6 +25,7 @@ from mia_jax.evidence import panels
 from mia_jax.faces import images
 from mia_jax.recognizer import importers, preprocessing
 from mia_jax.recognizer.importers import functions, programs, torch
+from mia_jax.recognizer.importers.operations import OPERATIONS
 from mia_jax.runtime import checkpoints, records, storage
 from mia_jax.runtime.errors import UserError
 from mia_jax.study import design, links, static
@@ -71,6 +73,45 @@ def inside(content, rng):
         for name, each in files.items():
             archive.writestr(name, each)
     return changed.getvalue()
+
+
+WHOLE = (0, 1, -1, 2, 3, 7, 1000, 2**16, 2**31, 2**40, -(2**40), 2**62)
+REAL = (0.0, -1.0, 1e-9, 1e9, float("inf"), float("nan"))
+
+
+def graph_changed(content, rng):
+    """Changes what a graph says, and leaves it a whole file, so that it is evaluated."""
+    proto = onnx_package.ModelProto.FromString(content)
+    nodes, weights = proto.graph.node, proto.graph.initializer
+    for _ in range(rng.integers(1, 4)):
+        node = nodes[rng.integers(len(nodes))]
+        given = [each for each in node.attribute if each.ints or each.type in (1, 2)]
+        match rng.integers(0, 5):
+            case 0 if given:
+                each = given[rng.integers(len(given))]
+                if each.ints:
+                    each.ints[rng.integers(len(each.ints))] = WHOLE[rng.integers(len(WHOLE))]
+                elif each.type == 2:
+                    each.i = WHOLE[rng.integers(len(WHOLE))]
+                else:
+                    each.f = REAL[rng.integers(len(REAL))]
+            case 1:
+                node.op_type = sorted(OPERATIONS)[rng.integers(len(OPERATIONS))]
+            case 2 if node.input:
+                others = [name for each in nodes for name in each.output]
+                others += [each.name for each in weights]
+                node.input[rng.integers(len(node.input))] = others[rng.integers(len(others))]
+            case 3:
+                weight = weights[rng.integers(len(weights))]
+                array = onnx_package.numpy_helper.to_array(weight).copy()
+                if array.size:
+                    values = WHOLE if array.dtype.kind == "i" else REAL
+                    array.flat[rng.integers(array.size)] = values[rng.integers(len(values))]
+                weight.CopyFrom(onnx_package.numpy_helper.from_array(array, weight.name))
+            case _:
+                sides = proto.graph.input[0].type.tensor_type.shape.dim
+                sides[rng.integers(len(sides))].dim_value = WHOLE[rng.integers(len(WHOLE))]
+    return proto.SerializeToString()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +198,31 @@ def onnx(tmp_path):
     return onnx_networks.save(net.model(x, (3, 8, 8)), tmp_path / "a.onnx")
 
 
+def graph(tmp_path):
+    """A graph of many operations whose numbers say how large things become."""
+    net = Network()
+    x = net.add("MaxPool", net.conv("image", 3, 4, stride=2), kernel_shape=[2, 2])
+    x = net.add("Pad", x, net.weight(np.array([0, 0, 1, 1, 0, 0, 1, 1])))
+    x = net.add("Resize", x, "", net.weight(np.array([1, 1, 2, 2], np.float32)), mode="linear")
+    x = net.add("Slice", x, *[net.weight(np.array([each])) for each in (0, 6, 2, 1)])
+    x = net.add(
+        "Split", net.add("Expand", x, net.weight(np.array([1, 4, 6, 10]))), outputs=2, axis=1
+    )
+    x = net.add("LRN", net.add("Concat", *x, axis=1), size=3)
+    sides = net.add(
+        "Slice", net.add("Shape", x), net.weight(np.array([1])), net.weight(np.array([4]))
+    )
+    x = net.add("Add", x, net.add("ConstantOfShape", sides))
+    x = net.add(
+        "AveragePool", net.add("Tile", x, net.weight(np.array([1, 1, 2, 1]))), kernel_shape=[3, 3]
+    )
+    x = net.add("ReduceMean", net.add("Transpose", x, perm=[0, 2, 3, 1]), axes=[1], keepdims=1)
+    count = net.add("Range", *[net.weight(np.array(each)) for each in (0, 6, 1)])
+    x = net.add("Gather", x, count, axis=2)
+    x = net.add("Reshape", x, net.weight(np.array([0, 24])))
+    return onnx_networks.save(net.model(net.dense(x, 24, 5), (3, 8, 8)), tmp_path / "a.onnx")
+
+
 def program(tmp_path):
     return torch_programs.write(
         tmp_path / "a.pt2", torch_programs.members(torch_programs.program())
@@ -211,6 +277,7 @@ READERS = {
     "safetensors": (safetensors, functions.read_arrays, mutated, 1000),
     "state": (state, torch.read_state, mutated, 300),
     "onnx": (onnx, importers.load, mutated, 1000),
+    "onnx evaluated": (graph, importers.load, graph_changed, 150),
     "pt2": (program, programs.copied, mutated, 1000),
     "pt2 inside": (program, programs.copied, inside, 1500),
     "pt2 to the end": (real_program, importers.load, inside, 3),

@@ -61,6 +61,8 @@ def classifier(softmax=False, rows=None, nan=False, kind="linear", **options):
     if kind == "rounded":
         hundred = net.weight(np.float32(100))
         x = net.add("Div", net.add("Round", net.add("Mul", x, hundred)), hundred)
+    x = net.add("Sigmoid", x) if kind == "sigmoid" else x
+    x = net.add("LogSoftmax", x, axis=1) if kind == "logarithms" else x
     x = net.add("Bernoulli", x) if kind == "strange" else x
     x = net.add("Reshape", x, net.weight(np.array([-1, 3, 2]))) if kind == "detector" else x
     x = net.add("Mul", x, net.weight(np.float32(0))) if kind == "blind" else x
@@ -85,11 +87,14 @@ def of_colors():
     return net.model(x, (SIDE, SIDE, 3), outputs=None)
 
 
-def embedder():
-    """Features along the directions in which the people differ, of length 1."""
+def embedder(raw=False):
+    """Features along the directions in which the people differ, of length 1; raw, mixed, of any."""
     net = Network()
     kernel, bias = weights()
     x = net.add("Gemm", net.add("Flatten", "image"), net.weight(kernel), net.weight(bias))
+    if raw:
+        mix = np.random.default_rng(5).normal(size=(PEOPLE, 12)).astype(np.float32)
+        return net.model(net.add("MatMul", x, net.weight(mix)), (SIDE, SIDE, 3), outputs=None)
     return net.model(net.add("LpNormalization", x, axis=1), (SIDE, SIDE, 3), outputs=None)
 
 

@@ -158,7 +158,9 @@ class ReadImageTest(parameterized.TestCase):
         self.assertEqual(images.read_image(data).size, (16, 16))
 
     @parameterized.parameters(
-        (0, None, "image_size=0 is no size"), (16, 2, r"channels=2 .* 1 \(gray\), 3 \(RGB\)")
+        (0, None, "image_size=0 is no size"),
+        (10**6, 1, "a side has at most 4096"),
+        (16, 2, r"channels=2 .* 1 \(gray\), 3 \(RGB\)"),
     )
     def test_formats(self, image_size, channels, words):
         images.check_format(16, 3)

@@ -1,5 +1,6 @@
 """The same network through every importer gives the same, and what its own run time gives."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import onnx_networks
 import pytest
+from jax._src.export import _export
+from jax._src.interpreters import mlir
 from keras_jax import keras_on_jax
 from onnx_networks import Network
 
@@ -232,6 +235,84 @@ def other_state(tmp_path):
     return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
 
 
+def lacking_state(tmp_path):
+    torch, module, state = torch_module()
+    state["fc.weight"] = state.pop("5.weight")
+    torch.save({f"module.{name}": each for name, each in state.items()}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def two_states(tmp_path):
+    torch, module, state = torch_module()
+    torch.save({"generator": state, "critic": state}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def no_state(tmp_path):
+    torch, module, _ = torch_module()
+    torch.save({"epoch": 7}, tmp_path / "model.pt")
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pt")
+
+
+def legacy_pickle(tmp_path):
+    torch, module, _ = torch_module()
+    torch.save(module, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
+    return functions.load(lambda: module, "module", (12, 12, 3), tmp_path / "model.pth")
+
+
+def of_function(call):
+    """A module of PyTorch that is one function of the pictures."""
+    torch, _, _ = torch_module()
+
+    class Called(torch.nn.Module):
+        def forward(self, x):
+            return call(torch, x)
+
+    return functions.load(Called, "module", (12, 12, 3))
+
+
+def failing_module(tmp_path):
+    return of_function(lambda torch, x: x.flatten(1) @ torch.zeros(7, 2))
+
+
+def looking_module(tmp_path):
+    return of_function(lambda torch, x: x.mean((2, 3)) if x.sum() > 1 else -x.mean((2, 3)))
+
+
+def unwritable_module(tmp_path):
+    return of_function(lambda torch, x: torch.special.airy_ai(x).mean((2, 3)))
+
+
+WRAPPED = {
+    "DataParallel": lambda state: {f"module.{name}": each for name, each in state.items()},
+    "compiled, in a checkpoint": lambda state: {
+        "epoch": 7,
+        "model": {f"_orig_mod.module.{name}": each for name, each in state.items()},
+    },
+    "Lightning": lambda state: {
+        "state_dict": {f"model.{name}": each for name, each in state.items()},
+        "optimizer_states": [{"state": {}}],
+    },
+    "a state_dict beside an average of it": lambda state: {
+        "state_dict": state,
+        "ema": {name: 0 * each for name, each in state.items()},
+    },
+    "of a release that counted no batches": lambda state: {
+        name: each for name, each in state.items() if not name.endswith("num_batches_tracked")
+    },
+}
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_wraps_weights_or_their_names_is_taken_off(name, parallel, tmp_path):
+    torch, module, state = torch_module()
+    torch.save(WRAPPED[name](state), tmp_path / "model.pt")
+    given = torch.nn.DataParallel(module) if parallel else module
+    found = functions.load(lambda: given, "module", (12, 12, 3), tmp_path / "model.pt")
+    np.testing.assert_allclose(found.apply_fn(found.params, PICTURES), expected(), **TOLERANCE)
+
+
 def pickled_program(tmp_path):
     in_torch(tmp_path)
     with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
@@ -316,6 +397,77 @@ def archive_of_a_large_array(tmp_path):
     return importers.load(write(tmp_path / "a.jaxexport", exported.serialize(vjp_order=1)))
 
 
+def archive_of_text(old, new):
+    """An archive whose function somebody wrote by hand."""
+
+    def archive(tmp_path):
+        shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+        made = jax.export.export(jax.jit(lambda images: images.mean((1, 2))))(shape)
+        text = made.mlir_module()
+        assert old in text
+        with mlir.make_ir_context():
+            module = mlir.ir.Module.parse(text.replace(old, new))
+            written = _export._module_to_bytecode(module)
+        changed = dataclasses.replace(made, mlir_module_serialized=written)
+        return importers.load(write(tmp_path / "a.jaxexport", changed.serialize(vjp_order=1)))
+
+    return archive
+
+
+def archive_for_eight_devices(tmp_path):
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    made = jax.export.export(jax.jit(lambda images: images.mean((1, 2))))(shape)
+    content = dataclasses.replace(made, nr_devices=8).serialize(vjp_order=1)
+    return importers.load(write(tmp_path / "a.jaxexport", content))
+
+
+def archive_that_needs_much(tmp_path):
+    """Forty arrays, each of an acceptable size, of which all are needed to the end."""
+
+    def apply(images):
+        parts = [jnp.sort(jnp.full((2**26,), images.sum() + n)) for n in range(20)]
+        return images.mean((1, 2)) + sum(part * parts[-1] for part in parts).max()
+
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    made = jax.export.export(jax.jit(apply))(shape)
+    return importers.load(write(tmp_path / "a.jaxexport", made.serialize(vjp_order=1)))
+
+
+def keras_in_large_pieces(tmp_path):
+    """HDF5 unpacks a gigabyte for fifteen weights."""
+    h5py = pytest.importorskip("h5py", reason="extra keras")
+    keras = keras_on_jax()
+    image = keras.Input((12, 12, 3))
+    dense = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(image))
+    keras.Model(image, dense).save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    (tmp_path / "a.h5").write_bytes(files["model.weights.h5"])
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["layers/dense/vars/0"]
+        facts = {"maxshape": (None, None), "chunks": (2**14, 2**14), "compression": "gzip"}
+        file.create_dataset("layers/dense/vars/0", (3, 5), "f4", **facts)
+    files["model.weights.h5"] = (tmp_path / "a.h5").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return importers.load(tmp_path / "a.keras")
+
+
+DIVIDED = "stablehlo.divide %0, %1"
+ALONE = f"""%9 = stablehlo.custom_call @Sharding() : () -> tensor<1x3xf32>
+    %2 = {DIVIDED.replace("%0", "%9")}"""
+ALL = f"""%9 = "stablehlo.all_reduce"(%0) <{{
+      replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}}> ({{
+    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+      %c = stablehlo.add %a, %b : tensor<f32>
+      stablehlo.return %c : tensor<f32>
+    }}) : (tensor<1x3xf32>) -> tensor<1x3xf32>
+    %2 = {DIVIDED.replace("%0", "%9")}"""
+QUOTED = f"""%9 = stablehlo.custom_call @"xla ffi(python"(%0) : (tensor<1x3xf32>) -> tensor<1x3xf32>
+    %2 = {DIVIDED.replace("%0", "%9")}"""
+
+
 def changed_keras(change, name="a.keras"):
     """A model of Keras whose configuration somebody changed."""
 
@@ -346,14 +498,33 @@ REFUSED = {
         "a.jaxexport calls xla_ffi_python_cpu_callback, which may run code: .* --trust_model"
     ),
     archive_that_calls("xla_python_cpu_callback", True): "calls xla_python_cpu_callback, which",
+    archive_of_text(f"%2 = {DIVIDED}", ALONE): r"no whole archive of jax.export \(jaxlib crashes",
+    archive_of_text(f"%2 = {DIVIDED}", ALL): "calls all_reduce, which",
+    archive_of_text(f"%2 = {DIVIDED}", QUOTED): "calls one without a name, which may run code",
+    archive_for_eight_devices: "cannot be evaluated .*exported for 8 devices",
+    archive_that_needs_much: "needs [0-9]+ bytes of memory for one picture: at most 4294967296",
+    keras_in_large_pieces: "a.keras packs 15 weights in pieces of 268435456",
+    changed_keras(
+        lambda config: {
+            **{"module": "keras", "class_name": "Sequential", "registered_name": None},
+            "config": {"name": "empty", "layers": []},
+        }
+    ): "a.keras cannot be evaluated .*no defined inputs",
     archive_of_a_large_array: "asks for an array of 32768x32768 numbers: at most 268435456",
     layer_of_keras(3, units=10**9): "asks for an array of 1000000000 numbers",
     layer_of_keras(3, units=10**7): "declares 40000000 weights, and holds [0-9]+ bytes",
     layer_of_keras(1, size=[10**5, 10**5]): "asks for an array of .* at most 268435456",
     changed_keras(lambda config: config["config"].update(layers=7)): "cannot be read by Keras",
     changed_keras(lambda config: [config]): "cannot be read by Keras",
-    torch_pickle: "holds no plain tensors .* save the state_dict",
-    other_state: "model.pt does not fit module .*5.weight",
+    torch_pickle: "holds no plain tensors, or .* save the state_dict",
+    other_state: r"model.pt does not fit module: it has other shapes 5.weight \(3x3 for 5x8\)",
+    lacking_state: "lacks 5.weight; it has more than it, such as fc.weight",
+    two_states: "no state_dict, tensors by name, and holds several of them, generator, critic",
+    no_state: "no state_dict, tensors by name, and holds none",
+    legacy_pickle: "holds no plain tensors, or is no whole file: .* not the model",
+    failing_module: r"module fails on pictures of 12x12x3: it raises RuntimeError",
+    looking_module: r"module answers pictures of 12x12x3, but torch.export cannot follow it",
+    unwritable_module: r"module cannot be written as ONNX",
     pickled_program: "evil.pt2 holds pickled objects .*weights_config.json",
     truncated_program: "half.pt2 is no whole program of torch.export",
     two_outputs_of_keras: "returns 2 arrays: a recognizer returns one",
@@ -371,10 +542,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("broken", REFUSED, ids=lambda each: each.__name__)
-def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path):
+def test_what_is_broken_is_refused_in_one_sentence(broken, tmp_path, capfd):
     with pytest.raises(UserError, match=REFUSED[broken]) as caught:
         broken(tmp_path)
     assert "\n" not in str(caught.value)
+    for word in ("\x1b", "weights_only", "unpickle", "WeightsUnpickler", "TORCH_"):  # PyTorch's.
+        assert word not in str(caught.value)
+    assert "def forward" not in "".join(capfd.readouterr())
 
 
 def test_a_file_in_a_model_of_keras_stays_in_it(tmp_path):
@@ -401,10 +575,10 @@ def header(text, length=None):
 
 def test_an_archive_on_which_jaxlib_crashes_is_refused(tmp_path, monkeypatch):
     """Some damaged ones end the process that reads them: that is another process."""
-    monkeypatch.setattr(importers.exported, "_PARSE", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(importers.exported, "_COMPILE", "import os; os.kill(os.getpid(), 11)")
     with pytest.raises(UserError, match=r"a.jaxexport is no whole archive .*jaxlib crashes on it"):
         importers.load(write(tmp_path / "a.jaxexport"))
-    monkeypatch.setattr(importers.exported, "_PARSE", "while True: pass")
+    monkeypatch.setattr(importers.exported, "_COMPILE", "while True: pass")
     monkeypatch.setattr(importers.exported, "_PATIENCE", 1)
     with pytest.raises(UserError, match=r"a.jaxexport cannot be read within 1 seconds"):
         importers.load(tmp_path / "a.jaxexport")

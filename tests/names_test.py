@@ -23,12 +23,13 @@ def test_names_that_two_have_are_refused():
     names.check_unique(["a", "b"], "x")
     with pytest.raises(UserError, match="--labels=x names b twice"):
         names.check_unique(["a", "b", "b"], "--labels=x")
-    with pytest.raises(UserError, match=r"names \(nobody\) twice, or not at all"):
+    with pytest.raises(UserError, match=r"x has no name for number 1, counted from 0"):
         names.check_unique(["a", ""], "x")
 
 
 def test_whoever_stays_unmatched_is_named_with_the_nearest():
-    assert names.unmatched(["Ann", "Bob Jones", "Xu"], ["Ann", "Bob_Jones", "Zoë"]) == [
+    assert names.unmatched(["Ann", "Bob Jones", "Xu", "ZOË"], ["Ann", "Bob_Jones", "Zoë"]) == [
         "Bob Jones (nearest: Bob_Jones)",
         "Xu",
+        "ZOË (nearest: Zoë)",
     ]

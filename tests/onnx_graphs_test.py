@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
+import onnx.reference
 import onnx_networks
 import pytest
 from onnx_untidy import (
@@ -15,6 +17,7 @@ from onnx_untidy import (
     one_row,
     pictures,
     pooled,
+    quantized_operators,
     quantized_pictures,
     run,
     unread,
@@ -65,6 +68,47 @@ def test_an_answer_that_depends_on_the_batch_is_asked_of_each_alone(tmp_path):
     imported = importers.load(path)
     given = imported.apply_fn(imported.params, pictures())
     np.testing.assert_allclose(given, np.zeros((2, 5)), atol=1e-6)
+
+
+def test_a_model_of_any_size_is_shown_pictures_of_the_commonest(tmp_path):
+    """Unless it takes no such pictures: then nothing is compared before its size is said."""
+    path, sides = tmp_path / "model.onnx", {"image": (3, "h", "w")}
+    imported = importers.load(onnx_networks.save(network(mixed, **sides), path))
+    given = imported.apply_fn(imported.params, pictures(2, side=9))
+    np.testing.assert_allclose(given, np.zeros((2, 5)), atol=1e-6)
+    fixed = network(lambda net: net.dense(flat(net, "image"), 192, 5), **sides)
+    imported = importers.load(onnx_networks.save(fixed, path))
+    given = imported.apply_fn(imported.params, pictures())
+    np.testing.assert_allclose(given, run(fixed, pictures()), rtol=1e-4, atol=1e-5)
+
+
+def whole(net):
+    """Integers by integers, without a scale: pictures of 8 bits and weights of all 8."""
+    scale, zero = net.weight(np.float32(1 / 255)), net.weight(np.array(7, np.uint8))
+    x = net.add("QuantizeLinear", "image", scale, zero)
+    draw = np.random.default_rng(3)
+    kernel = net.weight(draw.integers(-128, 128, (4, 3, 3, 3), np.int8))
+    total = net.add("ConvInteger", x, kernel, zero, strides=[2, 2], pads=[1, 1, 1, 1])
+    return net.add("Cast", flat(net, total), to=onnx.TensorProto.FLOAT)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "build",
+    [functools.partial(quantized_operators, largest=128), whole],
+    ids=["QLinearConv, QLinearMatMul, MatMulInteger", "ConvInteger"],
+)
+def test_operators_of_all_eight_bits_are_those_of_the_standard(build, seed):
+    """By its own evaluator: onnxruntime saturates sums of 8 bits by 8 where there is no VNNI."""
+    model, images = network(build, opset=21), pictures(3, seed=seed)
+    imported = importer.convert(model, "model")
+    given = np.asarray(imported.apply_fn(imported.params, images))
+    x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    (expected,) = onnx.reference.ReferenceEvaluator(model).run(None, {"image": x})
+    # Where a product of scales lies between two levels, the order of rounding takes one of them.
+    levels = np.abs(given - expected.astype(np.float32))
+    assert levels.max() <= (build is not whole)
+    assert levels.mean() < 0.1
 
 
 def test_quantized_pictures_pass_a_gradient_through_the_rounding():

@@ -195,21 +195,21 @@ def quantized_pictures(net):
     return flat(net, net.add("Relu", net.conv(x, 3, 4)))
 
 
-def quantized_operators(net):
+def quantized_operators(net, largest=64):
     """The other way: convolutions and products of 8 bits.
 
     Weights are of 7 bits: without VNNI, onnxruntime's sums of 8 bits by 8 overflow.
     """
     scale, zero = net.weight(F(1 / 255)), net.weight(np.array(0, np.uint8))
     x = net.add("QuantizeLinear", "image", scale, zero)
-    kernel = net.weight(np.random.default_rng(1).integers(-64, 64, (4, 3, 3, 3), np.int8))
+    kernel = net.weight(np.random.default_rng(1).integers(-largest, largest, (4, 3, 3, 3), np.int8))
     each, none = net.weight(np.linspace(0.01, 0.02, 4, dtype=F)), net.weight(np.zeros(4, np.int8))
     bias = net.weight(np.array([10, -20, 30, 0], np.int32))
     out, middle = net.weight(F(0.03)), net.weight(np.array(128, np.uint8))
     x = net.add("QLinearConv", x, scale, zero, kernel, each, none, out, middle, bias)
     x = flat(net, net.add("GlobalAveragePool", net.add("DequantizeLinear", x, out, middle)))
     x = net.add("QuantizeLinear", x, out, middle)
-    matrix = net.weight(np.random.default_rng(1).integers(-64, 64, (4, 5), np.int8))
+    matrix = net.weight(np.random.default_rng(1).integers(-largest, largest, (4, 5), np.int8))
     one, five = net.weight(F(0.01)), net.weight(np.array(5, np.int8))
     x = net.add("QLinearMatMul", x, out, middle, matrix, one, five, out, middle)
     total = net.add("MatMulInteger", x, net.weight(np.eye(5, dtype=np.int8)), middle)
@@ -240,7 +240,35 @@ def mask_used(net):
     return net.add("Where", kept, x, net.weight(F(0)))
 
 
+def usual_attributes():
+    """A function that is called without the attribute of which it says a default."""
+    model = network(lambda net: flat(net, net.add("Scale", "image", domain="local")))
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    steps = [helper.make_node("Constant", [], ["k"]), helper.make_node("Mul", ["a", "k"], ["b"])]
+    usual = [helper.make_attribute("factor", 0.25)]
+    scale = helper.make_function(
+        "local", "Scale", ["a"], ["b"], steps, opsets, attribute_protos=usual
+    )
+    reference = scale.node[0].attribute.add()
+    reference.name, reference.ref_attr_name = "value_float", "factor"
+    reference.type = usual[0].type
+    model.functions.append(scale)
+    model.opset_import.append(opsets[1])
+    return model
+
+
+def long_domain():
+    """ONNX's own operations by the other name of their domain, in a graph without a name."""
+    model = network(lambda net: flat(net, net.add("Relu", net.conv("image", 3, 4))))
+    for each in (*model.graph.node, *model.opset_import):
+        each.domain = "ai.onnx"
+    model.graph.name = ""
+    return model
+
+
 GRAPHS = {
+    "usual attributes": usual_attributes,
+    "long domain": long_domain,
     "functions": functions,
     "unsorted": unsorted,
     "sparse": sparse,

@@ -151,7 +151,7 @@ def test_a_judge_that_is_asked_for_must_be_installed(monkeypatch, asked):
         ({"judges": []}, "--judges= names nobody"),
         ({"judges": [], "judge": ["panel_test:flat"] * 2}, "need names of their own"),
         ({"judges": [], "judge": ["nowhere:flat"]}, "--judge=nowhere:flat cannot be imported"),
-        ({"judges": [], "judge": ["panel_test"]}, "cannot be imported .*module:function"),
+        ({"judges": [], "judge": ["panel_test"]}, "is of no kind .*module:function"),
         ({"judges": [], "judge": ["panel_test:missing"]}, "cannot be imported .AttributeError"),
         ({"judges": [], "judge": ["panel_test:NOT_A_FUNCTION"]}, "is no function but a int"),
         ({"judges": [], "judge": ["panel_test:broken"]}, "fails on float32 images"),

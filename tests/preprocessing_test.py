@@ -78,6 +78,8 @@ def test_the_usual_mistakes_are_listed_once():
             {"size": (112, 96), "align": ALIGNMENTS["arcface112"]},
             "align is of 112x112 pixels, and the model's size is 112x96: give size and points",
         ),
+        ({"size": (10**9, 10**9)}, "asks for pictures of 1e[+]09 pixels: a side has at most 4096"),
+        ({"crop": 1e-320}, "asks for pictures of inf pixels"),
     ],
 )
 def test_values_out_of_range_are_refused(values, words):

@@ -74,6 +74,18 @@ def test_a_study_that_others_could_read_is_tightened_when_it_is_opened(workdir):
     assert {"secret", "answers.sqlite"} <= {path.name for path in workdir.quiz.iterdir()}
 
 
+@pytest.mark.parametrize("secret", [b"", b"known", None])
+def test_a_secret_that_is_none_opens_no_study(workdir, secret):
+    """Links that follow from it could be guessed; a pipe would never end."""
+    (workdir.quiz / "secret").unlink()
+    if secret is None:
+        os.mkfifo(workdir.quiz / "secret")
+    else:
+        (workdir.quiz / "secret").write_bytes(secret)
+    with pytest.raises(UserError, match="quiz/secret is no secret of 32 bytes"):
+        opened(workdir)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[" * 100000, b"\xff", None], ids=str)
 def test_deleting_on_the_page_does_all_that_forgetting_does(workdir, content):
     """And a file that came back damaged, or a pipe, is not in the way."""

@@ -1,6 +1,8 @@
 """The recipes from end to end, on a recognizer that is small but trained."""
 
+import contextlib
 import functools
+from unittest import mock
 
 import equinox
 import jax
@@ -172,10 +174,39 @@ class RecipesTest(parameterized.TestCase):
         np.testing.assert_array_less(np.abs(found.last - 0.5), np.abs(found.seeds - 0.5) + 1e-6)
         self.assertLess(found.last_loss.max(), found.loss_trace[:, 0].min())
 
-    @parameterized.parameters(recipes.paper, recipes.best)
-    def test_an_argument_that_no_recipe_has_is_refused(self, make):
-        with self.assertRaisesRegex(UserError, "iters is no argument of a recipe: give some of"):
-            make(apply_fn, AUXILIARY, iters=5, **(SMALL if make is recipes.best else {}))
+    @parameterized.product(
+        make=(
+            recipes.paper,
+            recipes.best,
+            recipes.of_eigenfaces,
+            recipes.of_components,
+            recipes.of_shapes,
+            recipes.of_autoencoder,
+            recipes.of_photographs,
+            recipes.of_retouched,
+        ),
+        wrong=(
+            ({"iters": 5}, "iters is no argument of a recipe: give some of"),
+            ({"rate": 0.0}, "rate=0.0 does not descend"),
+            ({"mirror": 2.0}, r"mirror=2.0 must be in \[0, 1\]"),
+        ),
+    )
+    def test_what_no_recipe_takes_is_refused_before_its_space_is_fitted(self, make, wrong):
+        arguments, words = wrong
+        fitting = (
+            (recipes.spaces, "pixels"),
+            (recipes.eigenfaces, "space"),
+            (recipes.eigenfaces, "fit"),
+            (recipes.local, "space"),
+            (recipes, "dlib_landmarks"),
+            (recipes.vae, "fit"),
+            (recipes.mobile_stylegan_files, "load"),
+        )
+        with contextlib.ExitStack() as patched:
+            for where, name in fitting:
+                patched.enter_context(mock.patch.object(where, name, side_effect=AssertionError))
+            with self.assertRaisesRegex(UserError, words):
+                make(apply_fn, AUXILIARY, **arguments)
 
     @parameterized.parameters(recipes.paper, recipes.best)
     def test_limits_end_a_restart(self, make):

@@ -121,10 +121,17 @@ class AlignedTest(TemporaryTest):
             data = faces.load_folder(self.directory, image_size=112, aligner=ALIGNER)
         np.testing.assert_array_equal(data.identities, [0, 0, 0, 1, 1, 1])
         named = [path.relative_to(self.directory).as_posix() for path in data.files]
-        self.assertEqual(named, [f"{each}.png" for each in ("ada/0", "ada/2", "ada/3", "eve/0", "eve/1", "eve/2")])
+        self.assertEqual(
+            named,
+            [f"{each}.png" for each in ("ada/0", "ada/2", "ada/3", "eve/0", "eve/1", "eve/2")],
+        )
         said = " ".join(logged.output)
-        self.assertIn("2 of 8 photographs show no face and are left out: ada/1.png, eve/3.png", said)
-        self.assertIn("1 photographs show several faces, of which the largest is taken: ada/2.png", said)
+        self.assertIn(
+            "2 of 8 photographs show no face and are left out: ada/1.png, eve/3.png", said
+        )
+        self.assertIn(
+            "1 photographs show several faces, of which the largest is taken: ada/2.png", said
+        )
         # A face that lies where it has to be stays as it is.
         np.testing.assert_allclose(
             data.images[5, 1:-1, 1:-1, 0] * 255, self.shades[1:-1, 1:-1], atol=1

@@ -1,15 +1,19 @@
 import csv
+import io
 import itertools
+import json
 import math
 import os
 import pathlib
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from unittest import mock
 
 import hypothesis
@@ -19,7 +23,8 @@ from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mia_jax.runtime import storage
+from mia_jax.recognizer.importers import functions
+from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 
@@ -435,7 +440,7 @@ class TableTest(StorageTest):
 
     @parameterized.parameters(
         ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@a", "'@a"), ("\t=1", "\\t=1"),
-        ("a\r=1", "a\\r=1"), ("a,b", "a,b"), ("Zoë", "Zoë"),
+        ("a\r=1", "a\\r=1"), ("\uff1d1", "'\uff1d1"), ("a,b", "a,b"), ("Zoë", "Zoë"),
     )  # fmt: skip
     def test_a_name_is_no_formula(self, name, cell):
         storage.write_table(self.root / "a.csv", [{"who": name, "loss": -0.5}])
@@ -547,6 +552,49 @@ class OthersTest(StorageTest):
             np.lib.format.write_array_header_1_0(m, header)
         with self.assertRaisesRegex(UserError, r"a\.npz cannot be read \(it declares an array"):
             storage.read_arrays(self.root / "a.npz")
+
+    def test_files_that_are_the_same_bytes_are_not_unpacked(self):
+        """Each of thirty holds all that come after it, so that a megabyte would be thirty."""
+        content, entries = bytes(2**20), []
+        for number in reversed(range(30)):
+            header = io.BytesIO()
+            facts = {"descr": "|u1", "fortran_order": False, "shape": (len(content),)}
+            np.lib.format.write_array_header_1_0(header, facts)
+            data = header.getvalue() + content
+            name, check = f"{number:02}.npy".encode(), zlib.crc32(data)
+            sizes = (check, len(data), len(data), len(name), 0)
+            content = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, *sizes) + name + data
+            entries.append((name, sizes, len(content)))
+        listed = b"".join(
+            struct.pack("<4s6H3L2H", b"PK\1\2", 20, 20, 0, 0, 0, 33, *sizes)
+            + struct.pack("<3H2L", 0, 0, 0, 0, len(content) - distance)
+            + name
+            for name, sizes, distance in entries
+        )
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 30, 30, len(listed), len(content), 0)
+        (self.root / "a.npz").write_bytes(content + listed + end)
+        for read in (storage.read_arrays, functions.read_arrays):
+            with self.assertRaisesRegex(UserError, r"a.npz holds files that overlap \(00.npy\)"):
+                read(self.root / "a.npz")
+
+    def test_an_array_of_no_bytes_is_not_mapped_either(self):
+        with zipfile.ZipFile(self.root / "a.npz", "w") as archive, archive.open("a.npy", "w") as m:
+            header = {"descr": "<U0", "fortran_order": False, "shape": (10**12,)}
+            np.lib.format.write_array_header_1_0(m, header)
+        with self.assertRaisesRegex(UserError, "it declares an array of"):
+            storage.map_array(self.root / "a.npz", "a")
+
+    def test_json_of_which_python_makes_much_more_is_not_read(self):
+        (self.root / "a.json").write_text(json.dumps([[]] * 1000))
+        self.enterContext(mock.patch.object(bounds, "JSON", 1000))
+        with self.assertRaisesRegex(UserError, "it has 4000 characters: at most 1000 are read"):
+            storage.read_json(self.root / "a.json")
+
+    def test_a_pipe_in_a_directory_is_named(self):
+        (self.root / "sub").mkdir()
+        os.mkfifo(self.root / "sub" / "pipe")
+        with self.assertRaisesRegex(UserError, "sub/pipe is no ordinary file"):
+            storage.check_links(self.root)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Tests convolution and pooling of any stride against plain formulations, forward and backward."""
 
+import functools
 import itertools
 
 import jax
@@ -54,6 +55,100 @@ def test_a_convolution_is_that_of_xla(channels, sides, kernel, strides, pads):
         lambda x, k: lax.conv_general_dilated(x, k, strides, around, dimension_numbers=layout),
         *(x, taps),
     )
+
+
+# Also a kernel that is larger than its stride, smaller, and as large as the picture.
+DEPTHWISE = [
+    ((8, 9), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    ((8, 9), (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+    ((9, 8), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1)),
+    ((7, 8), (5, 3), (1, 2), (1, 1), (2, 1, 2, 1)),
+    ((9, 9), (2, 1), (3, 3), (1, 1), (0, 0, 0, 0)),
+    ((9, 8), (3, 3), (1, 1), (2, 3), (2, 1, 0, 3)),
+    ((9, 8), (3, 3), (2, 2), (2, 1), (2, 1, 0, 3)),
+    ((10, 9), (9, 8), (1, 1), (1, 1), (4, 4, 4, 3)),
+    ((7, 5), (7, 5), (1, 1), (1, 1), (0, 0, 0, 0)),
+    ((7, 5), (7, 5), (1, 1), (1, 1), (3, 2, 3, 2)),
+]
+
+
+def grouped(sides, kernel, strides, dilations, pads, groups, inputs, features):
+    """Returns our convolution, XLA's, pictures and a kernel."""
+    x = jax.random.normal(jax.random.key(0), (2, *sides, groups * inputs))
+    taps = jax.random.normal(jax.random.key(1), (*kernel, inputs, features))
+    attributes = {"strides": list(strides), "pads": list(pads), "dilations": list(dilations)}
+    attributes["group"] = groups
+
+    def reference(x, taps):
+        return lax.conv_general_dilated(
+            *(x, taps, strides, [(pads[0], pads[2]), (pads[1], pads[3])]),
+            rhs_dilation=dilations,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )
+
+    return functools.partial(windows.convolve, attributes), reference, x, taps
+
+
+@pytest.mark.parametrize("features", [6, 12])
+@pytest.mark.parametrize("how", DEPTHWISE)
+def test_a_depthwise_convolution_is_that_of_xla(how, features):
+    same(*grouped(*how, 6, 1, features))
+
+
+@pytest.mark.parametrize(("groups", "inputs", "features"), [(1, 1, 4), (1, 4, 4), (2, 3, 4)])
+def test_a_convolution_of_the_whole_picture_is_that_of_xla(groups, inputs, features):
+    same(*grouped((7, 5), (7, 5), (2, 1), (1, 1), (0, 0, 0, 0), groups, inputs, features))
+
+
+@pytest.mark.parametrize("how", DEPTHWISE[:2])
+def test_a_depthwise_convolution_under_scan_and_vmap(how):
+    """As the attack uses them: descents on the pictures, several side by side."""
+    ours, reference, x, taps = grouped(*how, 6, 1, 6)
+
+    def descend(convolve):
+        def step(image, _):
+            return image - 0.01 * jax.grad(lambda y: jnp.sum(convolve(y[None], taps) ** 2))(
+                image
+            ), 0
+
+        return jax.vmap(lambda image: lax.scan(step, image, length=3)[0])
+
+    found, expected = jax.jit(lambda x: (descend(ours)(x), descend(reference)(x)))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", DEPTHWISE[:2])
+def test_a_second_derivative_of_a_depthwise_convolution(how):
+    ours, reference, x, taps = grouped(*how, 6, 1, 6)
+
+    def product(convolve):
+        gradient = jax.grad(lambda x, taps: jnp.sum(convolve(x, taps) ** 3), (0, 1))
+        return jax.grad(lambda x, taps: sum(map(jnp.vdot, gradient(x, taps), (x, taps))), (0, 1))
+
+    found, expected = jax.jit(lambda *a: (product(ours)(*a), product(reference)(*a)))(x, taps)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-1), found, expected
+    )
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="others have convolutions of their own")
+@pytest.mark.parametrize("how", [*DEPTHWISE[:6], DEPTHWISE[8]])
+def test_a_depthwise_convolution_is_written_as_products(how):
+    """XLA's in groups is slow on a CPU, and so is a gradient that pads each product for itself."""
+    ours, _, x, taps = grouped(*how, 6, 1, 6)
+    cotangents = jnp.ones(jax.eval_shape(ours, x, taps).shape)
+    gradient = jax.jit(lambda x, taps, y: jax.vjp(lambda x: ours(x, taps), x)[1](y))
+    for program in (jax.jit(ours).lower(x, taps), gradient.lower(x, taps, cotangents)):
+        text = program.as_text()
+        assert "stablehlo.convolution" not in text
+        assert text.count("stablehlo.pad") <= np.prod(how[2])
+
+
+def test_a_kernel_of_many_taps_is_not_written_out():
+    """A file may ask for any kernel: a million products would take hours to compile."""
+    ours, _, x, taps = grouped((64, 64), (9, 9), (1, 1), (1, 1), (4, 4, 4, 4), 6, 1, 6)
+    assert jax.jit(ours).lower(x, taps).as_text().count("stablehlo.slice") == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What the benchmark measures against: PyTorch, ART, and the arithmetic of the paper's CNN.
+"""What the benchmark measures against: PyTorch, onnxruntime, ART, and the paper's arithmetic.
 
-PyTorch and ART are imported by name when they are asked for: they are an extra, and computing on
-CPU is all that is asked of them.
+All of them are imported by name when they are asked for: they are an extra, and computing on CPU is
+all that is asked of them.
 """
 
 import importlib
@@ -16,7 +16,14 @@ from mia_jax import recognizer
 from mia_jax.runtime.errors import UserError
 
 RATE = 0.1  # Of every attack here.
-PACKAGES = ("torch", "art", "packaging")
+# What a suite cannot do without, and how that is called.
+PACKAGES = {
+    "peers": (("torch", "art", "packaging"), "PyTorch and ART"),
+    "imported": (
+        ("torch", "onnx", "onnxscript", "onnxruntime"),
+        "PyTorch, onnx, onnxscript and onnxruntime",
+    ),
+}
 # Images at once in PyTorch's attack: the fastest of those tried on two idle cores.
 CHUNK = 20
 
@@ -41,16 +48,17 @@ def has_torch() -> bool:
 
 
 def need(suite: str) -> None:
-    """Checks that PyTorch and ART are installed.
+    """Checks that whoever a suite measures against is installed.
 
     Args:
-      suite: What cannot do without.
+      suite: One of `PACKAGES`.
 
     Raises:
       UserError: If one is missing.
     """
-    if any(importlib.util.find_spec(package) is None for package in PACKAGES):
-        raise UserError(f"--suite={suite} needs PyTorch and ART: pip install -e '.[benchmark]'")
+    packages, called = PACKAGES[suite]
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        raise UserError(f"--suite={suite} needs {called}: pip install -e '.[benchmark]'")
 
 
 def forward_flops(network: Network) -> int:
@@ -100,6 +108,13 @@ def paper_cnn(network: Network) -> Any:
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1, **fields: int) -> list[Any]:
+    """Returns a convolution that keeps the sides but for the stride, and its normalization."""
+    nn = importlib.import_module("torch").nn
+    facts = {"padding": size // 2, **fields}
+    return [nn.Conv2d(inputs, outputs, size, stride, bias=False, **facts), nn.BatchNorm2d(outputs)]
+
+
 def resnet_18(network: Network) -> Any:
     """Builds ResNet-18 in PyTorch, channels last, with whatever statistics a fresh one has.
 
@@ -114,31 +129,121 @@ def resnet_18(network: Network) -> Any:
     torch = importlib.import_module("torch")
     nn = torch.nn
 
-    def convolution(inputs: int, outputs: int, size: int, stride: int) -> list[Any]:
-        kernel = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
-        return [kernel, nn.BatchNorm2d(outputs)]
-
     class Block(nn.Module):  # type: ignore[name-defined]
         """Two convolutions, and a way around them."""
 
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
-            first = convolution(inputs, outputs, 3, stride)
-            self.through = nn.Sequential(*first, nn.ReLU(), *convolution(outputs, outputs, 3, 1))
+            first = _convolution(inputs, outputs, 3, stride)
+            self.through = nn.Sequential(*first, nn.ReLU(), *_convolution(outputs, outputs, 3, 1))
             same = inputs == outputs
-            around = [] if same else convolution(inputs, outputs, 1, stride)
+            around = [] if same else _convolution(inputs, outputs, 1, stride)
             self.around = nn.Sequential(*around)
 
         def forward(self, x: Any) -> Any:
             return torch.relu(self.through(x) + self.around(x))
 
-    layers = [*convolution(network.channels, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    layers = [*_convolution(network.channels, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     inputs = 64
     for outputs in (64, 128, 256, 512):
         layers += [Block(inputs, outputs, outputs // inputs), Block(outputs, outputs, 1)]
         inputs = outputs
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, network.classes)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def mobile_face_net(network: Network) -> Any:
+    """Builds MobileFaceNet in PyTorch, channels last, with whatever statistics a fresh one has.
+
+    Args:
+      network: Of what images, and how many features, called classes.
+
+    Returns:
+      A `torch.nn.Module` from images `[n, channels, side, side]` to features.
+
+    Source: Chen et al. 2018, "MobileFaceNets", table 1.
+    """
+    torch = importlib.import_module("torch")
+    nn = torch.nn
+
+    def active(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
+        return [*_convolution(inputs, outputs, size, stride, groups=groups), nn.PReLU(outputs)]
+
+    class Bottleneck(nn.Module):  # type: ignore[name-defined]
+        """A depthwise convolution between two of one pixel, and a way around them."""
+
+        def __init__(self, inputs: int, within: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            depthwise = active(within, within, 3, stride, within)
+            last = _convolution(within, outputs, 1)
+            self.through = nn.Sequential(*active(inputs, within, 1), *depthwise, *last)
+            self.around = stride == 1 and inputs == outputs
+
+        def forward(self, x: Any) -> Any:
+            return x + self.through(x) if self.around else self.through(x)
+
+    layers = [*active(network.channels, 64, 3, 2), *active(64, 64, 3, 1, 64)]
+    inputs = 64
+    for expansion, outputs, count, stride in (
+        *((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1)),
+        *((4, 128, 1, 2), (2, 128, 2, 1)),
+    ):
+        for number in range(count):
+            within = expansion * inputs
+            layers.append(Bottleneck(inputs, within, outputs, 1 if number else stride))
+            inputs = outputs
+    rest = -(-network.side // 16)  # Of the sides, after four strides.
+    layers += active(inputs, 512, 1)
+    layers += _convolution(512, 512, rest, padding=0, groups=512)
+    layers += [*_convolution(512, network.classes, 1), nn.Flatten()]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def written(net: Any, network: Network) -> Any:
+    """Writes a network as ONNX, as its users do.
+
+    Args:
+      net: From `resnet_18` or `mobile_face_net`.
+      network: Of what images.
+
+    Returns:
+      `onnx.ModelProto`, of any number of images.
+    """
+    torch = importlib.import_module("torch")
+    example = torch.zeros(2, network.channels, network.side, network.side)
+    batch = ({0: torch.export.Dim("n")},)
+    program = torch.onnx.export(
+        net.eval(), (example,), dynamo=True, dynamic_shapes=batch, verbose=False
+    )
+    return program.model_proto
+
+
+def onnxruntime_forward(model: Any, images: np.ndarray, threads: int) -> Callable[[], None]:
+    """Prepares a network in onnxruntime.
+
+    Args:
+      model: `onnx.ModelProto`.
+      images: `[n, height, width, channels]`; `CHUNK` of them are shown at a time.
+      threads: How many may compute.
+
+    Returns:
+      Shows all of them to the network.
+    """
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (given,) = session.get_inputs()
+    turned = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    chunks = np.split(turned, range(CHUNK, len(turned), CHUNK))
+
+    def run() -> None:
+        for chunk in chunks:
+            session.run(None, {given.name: chunk})
+
+    return run
 
 
 def _photographs(network: Network, count: int) -> Any:

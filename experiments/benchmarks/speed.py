@@ -1,4 +1,4 @@
-"""The suites step, imported, train and peers: against PyTorch, ART and the arithmetic floor."""
+"""The suites step, train and peers: against PyTorch, ART and the arithmetic floor."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ from experiments.benchmarks.timing import (
 )
 from mia_jax import recognizer
 from mia_jax.attack import Attack, Case, Clones, invert, recipes, restart_keys, seeds
-from mia_jax.recognizer import importers, placement, training
+from mia_jax.recognizer import placement, training
 from mia_jax.recognizer.architectures import ApplyFn
 from mia_jax.recognizer.views import STILL
 from mia_jax.runtime import sharding
@@ -158,25 +158,6 @@ def measure_step() -> dict[str, Any]:
             "first_iteration_s": first,
         }
     return results
-
-
-def measure_imported() -> dict[str, Any]:
-    """Measures the attack on a network that was made in PyTorch."""
-    side, channels = flags.FLAGS.image_size, int(flags.FLAGS.channels or 3)
-    network = rivals.Network(side, channels, CLASSES.value)
-    net, shape = rivals.resnet_18(network), (side, side, channels)
-    apply_fn, params, *_ = importers.torch.of_module(net, shape, "ResNet-18")
-    how = functools.partial(paper_from_noise, shape, apply_fn=apply_fn)
-    short, long = two_lengths(how, params)
-    steps = rivals.torch_attack(net, network, RESTARTS.value, ITERATIONS.value)
-    first = milliseconds(short) / 1e3
-    times = take_turns("imported", {"mia_jax": difference(short, long), "torch": each(steps)})
-    return {
-        **summary(times),
-        "ratio": ratio(times, "mia_jax", "torch"),
-        "first_iteration_s": first,
-        "channels": channels,
-    }
 
 
 def measure_train() -> dict[str, Any]:

@@ -15,6 +15,7 @@ import scipy.special
 from mia_jax.attack import objectives
 from mia_jax.attack.losses import LossFn
 from mia_jax.attack.objectives import ApplyFn
+from mia_jax.recognizer import answers
 from mia_jax.runtime.errors import UserError
 
 _ROUNDING = 1e-3  # Of what resizing leaves beyond [0, 1].
@@ -84,20 +85,21 @@ def check_model(
         raise UserError(
             "the model returns values that are not finite for images in [0, 1]: check its weights"
         )
-    sums_to_one = np.allclose(outputs.sum(-1), 1, atol=1e-3) and (outputs >= 0).all()
-    returns = "probabilities" if sums_to_one else "logits"
+    found = answers.look(outputs)
+    # What may be meant as the loss takes it is; of its oddity there is a warning.
+    returns = loss_takes if loss_takes in found.fits else found.usual or answers.LOGITS
     if returns != loss_takes:
         raise UserError(
             f"the model returns {returns}, but the loss takes {loss_takes}: "
             + (
                 "give the model without its softmax, or wrap it in from_confidences"
-                if returns == "probabilities"
+                if returns == answers.PROBABILITIES
                 else "give the model with its softmax, or choose a loss of logits"
             )
         )
-    warnings = []
+    warnings = [*answers.warning("the model", found, returns)]
     spread = np.std(outputs, 0).max()
-    if returns == "logits" and 0 < spread < 0.03:
+    if returns == answers.LOGITS and 0 < spread < 0.03:
         brighter = np.std(np.asarray(apply(params, 255 * images)), 0).max()
         if 0.5 < brighter < 100:
             warnings.append(
@@ -106,7 +108,9 @@ def check_model(
                 "[0, 255], wrap it so that it takes images in [0, 1]; or it is barely trained"
             )
     if not warnings:  # Of one cause one warning.
-        confidences = outputs if returns == "probabilities" else scipy.special.softmax(outputs, 1)
+        confidences = (
+            outputs if returns == answers.PROBABILITIES else scipy.special.softmax(outputs, 1)
+        )
         warnings += _scale(confidences)
     if spread == 0:
         raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from mia_jax.attack import losses, spaces
+from mia_jax.attack.check import check_faces
 from mia_jax.attack.inversion import Attack, StoppingRule
 from mia_jax.attack.objectives import ApplyFn, Objective, classification, sample
 from mia_jax.recognizer.views import ViewRange
@@ -115,6 +116,37 @@ RETOUCHED: Descent = GENERATED | {  # Tuned on shadow recognizers, on LFW.
 }
 
 
+def checked(auxiliary: jax.Array | np.ndarray, descent: Descent) -> Descent:
+    """Refuses faces and arguments that no recipe takes, before it fits its space.
+
+    Args:
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces.
+      descent: With all of its keys, such as `PAPER | {"rate": 1.0}`.
+
+    Returns:
+      The descent.
+
+    Raises:
+      UserError: If a value is out of range, or a key is unknown.
+    """
+    check_faces(auxiliary)
+    unknown = sorted({*descent} - {*Descent.__annotations__})
+    if unknown:
+        raise UserError(
+            f"{list_some(unknown)} is no argument of a recipe: give some of "
+            f"{', '.join(sorted(Descent.__annotations__))}"
+        )
+    rate, mirror, noise = descent["rate"], descent["mirror"], descent["noise"]
+    if not rate > 0:
+        raise UserError(f"rate={rate} does not descend: give a rate above 0")
+    if not 0 <= mirror <= 1 or not noise >= 0:
+        raise UserError(f"mirror={mirror} must be in [0, 1] and noise={noise} at least 0")
+    return descent
+
+
+FROM_TEMPLATES: Descent = MANY_FACES | {"rate": 0.03, "iterations": 1}
+
+
 def attack(
     apply_fn: ApplyFn, auxiliary: jax.Array | np.ndarray, space: spaces.Space, descent: Descent
 ) -> Attack:
@@ -125,20 +157,11 @@ def attack(
       auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces: by some of them
         standardized logits are measured.
       space: Where to search.
-      descent: With all of its keys, such as `PAPER | {"rate": 1.0}`.
+      descent: From `checked`.
 
     Returns:
       The attack.
-
-    Raises:
-      UserError: If a value is out of range, or a key is unknown.
     """
-    unknown = sorted({*descent} - {*Descent.__annotations__})
-    if unknown:
-        raise UserError(
-            f"{list_some(unknown)} is no argument of a recipe: give some of "
-            f"{', '.join(sorted(Descent.__annotations__))}"
-        )
     score, patience = descent["stop_score"], descent["stop_patience"]
     return Attack(
         space=spaces.with_penalty(space, descent["total_variation"], descent["l2"]),
@@ -153,20 +176,16 @@ def attack(
 def _objective(apply_fn: ApplyFn, auxiliary: jax.Array | np.ndarray, descent: Descent) -> Objective:
     """Shows the image in so many random views, or as it is."""
     faces = sample(auxiliary) if descent["standardized"] else None
-    views, mirror, noise = descent["views_per_iteration"], descent["mirror"], descent["noise"]
+    views = descent["views_per_iteration"]
     if not views:
         return classification(apply_fn, descent["loss"], faces=faces)
-    if not 0 <= mirror <= 1 or not noise >= 0:
-        raise UserError(f"mirror={mirror} must be in [0, 1] and noise={noise} at least 0")
-    limits = dataclasses.replace(JITTER, flip=mirror, noise=noise)
+    limits = dataclasses.replace(JITTER, flip=descent["mirror"], noise=descent["noise"])
     return classification(apply_fn, descent["loss"], limits, views, faces)
 
 
 def _optimizer(descent: Descent) -> optax.GradientTransformation:
     """Sets the optimizer's rate."""
     rate = descent["rate"]
-    if not rate > 0:
-        raise UserError(f"rate={rate} does not descend: give a rate above 0")
     if descent["falling_rate"]:
         return descent["optimizer"](optax.cosine_decay_schedule(rate, descent["iterations"]))
     return descent["optimizer"](rate)

@@ -98,7 +98,8 @@ class Clones(NamedTuple):
       best_loss: `[restarts]`: the loss of `best`, shown as it is.
       last_loss: `[restarts]`: the loss of `last`, shown as it is.
       target_score: `[restarts]`: the model's confidence that the clone is the target, in [0, 1].
-      seeds: `[restarts, height, width, channels]` in [0, 1]: the images at the start.
+      seeds: `[restarts, height, width, channels]` in [0, 1]: the images at the start; of a space
+        that knows something of the target, where it would start if it knew nothing.
       loss_trace: `[restarts, attack.iterations]`: the loss before each update, under that
         iteration's random views; NaN for the updates that a stopping rule spared.
       iterations: `[restarts]` integers: updates taken, all of `attack.iterations` without a
@@ -258,7 +259,10 @@ def _invert_one(params: Any, unit: Any, attack: Attack, case: Case) -> Clones:
         loss_of(point, None) for point in (state.best, state.point)
     )
     best_score, last_score = best_confidences[case.target], last_confidences[case.target]
-    best, last, first = (clip_pixels(image_of(p)) for p in (state.best, state.point, start))
+    seed = start
+    if space.aimed is not None and case.start is None:
+        seed = space.project(space.start(start_key))
+    best, last, first = (clip_pixels(image_of(p)) for p in (state.best, state.point, seed))
     first_at_last = (state.reached < 0) & (last_score >= thresholds)
     reached = jnp.where(first_at_last, iterations, state.reached)
     returned_best = ~(last_loss <= best_loss)  # Also where the last steps diverged to NaN.
@@ -283,17 +287,18 @@ def _start(params: Any, unit: Any, attack: Attack, case: Case, key: jax.Array) -
     if case.start is not None:
         return case.start
     if attack.draws == 1:
-        return attack.space.start(key)
+        return attack.space.first(key, case.target)
 
     def look(best: tuple[jax.Array, Point], key: jax.Array) -> tuple[tuple[jax.Array, Point], None]:
-        point = attack.space.start(key)
+        point = attack.space.first(key, case.target)
         image = case.complete(attack.space.decode(attack.space.project(point)))
         loss, _ = attack.objective.look(params, unit, image, case, None)
         better = loss < best[0]
         return (jnp.where(better, loss, best[0]), _choose(better, point, best[1])), None
 
     keys = jax.random.split(key, attack.draws)
-    (_, point), _ = jax.lax.scan(look, (jnp.array(jnp.inf), attack.space.start(keys[0])), keys)
+    first = attack.space.first(keys[0], case.target)
+    (_, point), _ = jax.lax.scan(look, (jnp.array(jnp.inf), first), keys)
     return point
 
 
@@ -404,7 +409,9 @@ def check_cases(cases: Case, attack: Attack) -> tuple[Point, jax.ShapeDtypeStruc
     if (known is None) != (mask is None):
         raise UserError("cases.known and cases.mask belong together, but one of them is None")
     one = jax.tree.map(lambda array: array[0], cases)
-    drawn = equinox.filter_eval_shape(attack.space.start, one.key) if start is None else one.start
+    drawn = one.start
+    if start is None:
+        drawn = equinox.filter_eval_shape(attack.space.first, one.key, one.target)
     image = equinox.filter_eval_shape(attack.space.decode, drawn)
     for name, array in (("known", one.known), ("mask", one.mask)):
         if array is not None and array.shape not in (image.shape, (*image.shape[:2], 1)):

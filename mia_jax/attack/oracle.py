@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.recognizer.answers import ROUNDING
 from mia_jax.runtime.asking import Budget, Caller, Unanswered
 from mia_jax.runtime.errors import UserError
 
@@ -16,9 +17,6 @@ from mia_jax.runtime.errors import UserError
 Predict = Callable[[np.ndarray], np.ndarray]
 
 __all__ = ["ROUNDING", "Budget", "Oracle", "Predict", "Unanswered", "from_labels"]
-
-# Rows of confidences that a service rounds do not sum to 1 exactly.
-ROUNDING = 0.05
 
 
 @dataclasses.dataclass

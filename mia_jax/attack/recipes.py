@@ -11,9 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.attack import descents, seeds, spaces
-from mia_jax.attack.check import check_faces
-from mia_jax.attack.descents import FEW_FACES, GENERATED, MANY_FACES, PAPER, RETOUCHED, Descent
+from mia_jax.attack import descents, linear, seeds, spaces
+from mia_jax.attack.descents import (
+    FEW_FACES,
+    FROM_TEMPLATES,
+    GENERATED,
+    MANY_FACES,
+    PAPER,
+    RETOUCHED,
+    Descent,
+)
 from mia_jax.attack.generators import components as local
 from mia_jax.attack.generators import (
     eigenfaces,
@@ -58,9 +65,9 @@ def paper(
 
     Source: section 3, equations 6 to 10, and section 4.4.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, PAPER | descent)
     space = spaces.pixels(jnp.asarray(auxiliary), seed_image)
-    return descents.attack(apply_fn, auxiliary, space, PAPER | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def best(apply_fn: ApplyFn, auxiliary: Faces, **arguments: Any) -> Attack:
@@ -135,7 +142,7 @@ def of_eigenfaces(
     Raises:
       UserError: If an argument is out of range, or there are too few faces.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, FEW_FACES | descent)
     space = eigenfaces.space(
         np.asarray(auxiliary),
         components,
@@ -145,7 +152,55 @@ def of_eigenfaces(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
+
+
+def of_templates(
+    apply_fn: ApplyFn,
+    auxiliary: Faces,
+    *,
+    features: np.ndarray,
+    templates: np.ndarray,
+    mirrored: np.ndarray | None = None,
+    components: int = 200,
+    gain: float = 1.5,
+    spread: float = 0.25,
+    prior: float = PRIOR,
+    **descent: Unpack[Descent],
+) -> Attack:
+    """Puts templates through a linear map, and descends from there.
+
+    The map is learned from the features of the auxiliary faces, which weights give, or the right to
+    ask; it needs no gradient. One iteration leaves its image almost as it is.
+
+    Args:
+      apply_fn: As in `paper`; of an embedder `recognizer.templates.recognizer`.
+      auxiliary: `[n, height, width, channels]` in [0, 1], unrelated faces, two or more.
+      features: `[n, features]`, of these; of an embedder of length 1.
+      templates: `[classes, features]`; for a classifier from `linear.templates_of_rows`.
+      mirrored: `[n, features]`, of the mirror images of these; None to do without.
+      components: How many directions of what the map cannot tell, fewer where faces are few.
+      gain: How far from the mean face, in units of what the map says.
+      spread: Standard deviation of Gaussian noise on the first coordinates of these.
+      prior: Weight of half their squares.
+      **descent: As in `Descent`, by default `FROM_TEMPLATES`.
+
+    Returns:
+      The attack.
+
+    Raises:
+      UserError: If an argument is out of range, or features and faces are not as many.
+
+    Source: one ridge regression, as the linear layer of Face Adapter (2411.03960) is.
+    """
+    wanted = descents.checked(auxiliary, FROM_TEMPLATES | descent)
+    faces = np.asarray(auxiliary)
+    fitted = linear.fit(features, faces, mirrored)
+    some = slice(linear.MOST)
+    directions = min(components, len(faces[some]) - 1)
+    rest = linear.residuals(fitted, features[some], faces[some], directions)
+    space = linear.around(fitted, templates, rest, gain=gain, spread=spread, prior=prior)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def of_components(
@@ -179,7 +234,7 @@ def of_components(
     Raises:
       UserError: If an argument is out of range, or there are too few faces.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, FEW_FACES | descent)
     space = local.space(
         np.asarray(auxiliary),
         components=components,
@@ -189,7 +244,7 @@ def of_components(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def of_shapes(
@@ -225,7 +280,7 @@ def of_shapes(
       MissingError: If dlib or its predictor is not installed.
       UserError: If an argument is out of range, or landmarks are found in too few faces.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, FEW_FACES | descent)
     space = shapes.space(
         np.asarray(auxiliary),
         landmarks or dlib_landmarks(),
@@ -235,7 +290,7 @@ def of_shapes(
         spread=spread,
         prior=prior,
     )
-    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def of_autoencoder(
@@ -267,12 +322,12 @@ def of_autoencoder(
     Raises:
       UserError: If an argument is out of range.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, FEW_FACES | descent)
     auxiliary = np.asarray(auxiliary)
     key = key_for(jax.random.key(0), "an autoencoder")
     fitted = vae.fit(key, auxiliary, latents=latents, steps=steps)
     space = vae.space(fitted, auxiliary, seed=seed_image, spread=spread, prior=prior)
-    return descents.attack(apply_fn, auxiliary, space, FEW_FACES | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def of_photographs(
@@ -307,7 +362,7 @@ def of_photographs(
       MissingError: If the package is not installed.
       UserError: If an argument is out of range, or a file of the package is damaged.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, GENERATED | descent)
     network = network or mobile_stylegan_files.load()
     latents = photorealistic.fit_latents(jax.random.key(0), network, components)
 
@@ -319,7 +374,7 @@ def of_photographs(
     space = photorealistic.space(
         network, latents, cut, np.asarray(auxiliary), prior=prior, spread=spread
     )
-    return descents.attack(apply_fn, auxiliary, space, GENERATED | descent)
+    return descents.attack(apply_fn, auxiliary, space, wanted)
 
 
 def of_retouched(
@@ -355,7 +410,7 @@ def of_retouched(
       MissingError: As `of_photographs`.
       UserError: As `of_photographs`, or if there are fewer than two faces.
     """
-    check_faces(auxiliary)
+    wanted = descents.checked(auxiliary, RETOUCHED | descent)
     faces, many = np.asarray(auxiliary), choice(MANY)
     likeness = eigenfaces.fit(faces, min(many["components"], 2 * len(faces) - 1))
     waves = min(24, *faces.shape[1:3])
@@ -368,7 +423,7 @@ def of_retouched(
         components=components,
         spread=spread,
         prior=prior,
-        **(RETOUCHED | descent),
+        **wanted,
     )
     return photographs._replace(space=retouched.space(photographs.space, likeness, prior))
 

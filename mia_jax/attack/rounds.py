@@ -25,7 +25,7 @@ def point_of(space: Space, case: Case, vector: jax.Array) -> Point:
     """
     drawn = case.start
     if drawn is None:
-        drawn = equinox.filter_eval_shape(space.start, case.key)
+        drawn = equinox.filter_eval_shape(space.first, case.key, case.target)
     unravel = ravel_pytree(jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), drawn))
     point: Any = unravel[1](vector)
     return point
@@ -61,7 +61,7 @@ def draw(cases: Case, space: Space, draws: int) -> jax.Array:
             return vector_of(space.project(case.start))[None]
         start_key, _ = jax.random.split(case.key)
         keys = start_key[None] if draws == 1 else jax.random.split(start_key, draws)
-        return jax.vmap(lambda key: vector_of(space.project(space.start(key))))(keys)
+        return jax.vmap(lambda key: vector_of(space.project(space.first(key, case.target))))(keys)
 
     return jax.vmap(one)(cases)
 

@@ -27,12 +27,19 @@ class Space(NamedTuple):
       penalty: `(point, image) -> scalar`, added to the objective.
       project: `point -> point`: the nearest one that is allowed, after each update. Each space
         brings its own: what is right for pixels is wrong for latents.
+      aimed: `(key, target) -> point`: a restart's first point where the space knows something of
+        the target, such as a template; None to take `start`, which knows nothing of anybody.
     """
 
     start: Callable[[jax.Array], Point]
     decode: Callable[[Point], jax.Array]
     penalty: Callable[[Point, jax.Array], jax.Array]
     project: Callable[[Point], Point]
+    aimed: Callable[[jax.Array, jax.Array], Point] | None = None
+
+    def first(self, key: jax.Array, target: jax.Array) -> Point:
+        """Returns a restart's first point."""
+        return self.start(key) if self.aimed is None else self.aimed(key, target)
 
 
 def identity(point: Point) -> Point:

@@ -7,6 +7,7 @@ between the attack's clones and every figure of the evidence.
 """
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS = "people", "photographs", "architectur
 SHARES = (PEOPLE, PHOTOGRAPHS, ARCHITECTURE, VIEWS)
 
 _FAR = 1e6  # The distance to everybody of features that are not numbers.
+
+_SAME = 0.999  # Of the similarities that two models see between the same faces.
 
 ImageFn = Callable[[jax.Array], ArrayLike]
 
@@ -150,19 +153,57 @@ def check_independent(name: str, params: Any, target_params: Any) -> None:
 
     Args:
       name: The judge's.
-      params: The judge's weights.
+      params: The judge's weights; nothing is said of a judge without.
       target_params: Weights of the target.
 
     Raises:
-      UserError: If all weights are the same.
+      UserError: If all arrays of one are among those of the other, in any order: one of them may
+        have a layer more.
 
     Source: section 4.3.
     """
-    first, second = jax.tree.leaves(params), jax.tree.leaves(target_params)
-    if len(first) == len(second) and all(
-        a.shape == b.shape and np.array_equal(a, b) for a, b in zip(first, second, strict=True)
-    ):
+    (first, varied), (second, others) = _arrays(params), _arrays(target_params)
+    contained = varied and others and (varied <= others or others <= varied)
+    if contained or (first and first == second):
         raise UserError(
             f"the {name} has the same weights as the target, and the target cannot judge its own "
-            "clones: train another recognizer for that"
+            "clones: name or train another recognizer for that"
+        )
+
+
+def _arrays(params: Any) -> tuple[set[bytes], set[bytes]]:
+    """Names the arrays of weights, and those of more than one value, which no other model has."""
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")]
+    named = {hashlib.sha256(each.tobytes()).digest(): each for each in arrays}
+    varied = {name for name, each in named.items() if each.size and (each != each.flat[0]).any()}
+    return {*named}, varied
+
+
+def check_answers(name: str, features: np.ndarray, target_features: np.ndarray) -> None:
+    """Refuses a judge that finds the same faces alike as the target does: it is the same model.
+
+    Weights may be rounded, folded or written down in another order, and features rotated or scaled:
+    who is like whom stays.
+
+    Args:
+      name: The judge's.
+      features: `[n, k]`, what it makes of some faces; of fewer than three nothing can be said.
+      target_features: `[n, m]`: what the target makes of the same.
+
+    Raises:
+      UserError: If the similarities of all pairs of faces have a correlation above 0.999.
+    """
+    if len(features) < 3:
+        return
+    upper = np.triu_indices(len(features), 1)
+    one, other = (
+        1 - scipy.spatial.distance.cdist(each, each, "cosine")[upper]
+        for each in (np.asarray(features, np.float64), np.asarray(target_features, np.float64))
+    )
+    one, other = one - one.mean(), other - other.mean()
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if lengths > 0 and float(one @ other) / lengths > _SAME:
+        raise UserError(
+            f"the {name} gives the same answers as the target, and the target cannot judge its own "
+            "clones: name another model"
         )

@@ -509,7 +509,8 @@ class Provenance:
     """What the figures can be traced to.
 
     Attributes:
-      versions: Of Python and of the packages on which results depend.
+      versions: Of Python and of the packages on which results depend; of a judge that is a file,
+        its digest.
       commit: Of the checkout; None outside of one.
       clean: Whether the checkout held nothing that is not committed; None outside of one.
       flags: The flags that say what was computed.

@@ -199,6 +199,38 @@ def crossed_interval(
     variance = max(*variances, float(sum(variances) - twice), np.finfo(float).tiny)
     parts = sum(v**2 / freedom for v, freedom in zip(variances, freedoms, strict=True))
     freedom = np.clip(variance**2 / max(parts, np.finfo(float).tiny), min(freedoms), sum(freedoms))
+    return _student(mean, variance, freedom, rate)
+
+
+def pairs_interval(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> Interval | None:
+    """Bounds a rate over pairs of people, in each of which two people take part.
+
+    Pairs that share a person are alike, whichever part the person takes. The mean over pairs is a
+    U-statistic: its variance is four times that of a mean over people, of each person's own rate.
+
+    Args:
+      values: `[pairs]` in [0, 1].
+      first: `[pairs]` integers from 0: one person of each pair.
+      second: `[pairs]`: the other one.
+
+    Returns:
+      The 95% interval over people; None where all people have the same rate, or there are but two.
+
+    Source: W. Hoeffding, "A class of statistics with asymptotically normal distribution", 1948.
+    """
+    both = np.concatenate([first, second])
+    shown = np.bincount(both)
+    people = int(np.sum(shown > 0))
+    sums = np.bincount(both, weights=np.tile(np.asarray(values, np.float64), 2))
+    rates = sums[shown > 0] / shown[shown > 0]
+    if people < 3 or rates.min() == rates.max():
+        return None
+    variance = 4 * float(np.var(rates, ddof=1)) / people
+    return _student(float(np.mean(values)), variance, people - 1, rate=True)
+
+
+def _student(mean: float, variance: float, freedom: float, rate: bool) -> Interval:
+    """Returns Student's interval; of a rate Wilson's, as wide as that variance says."""
     quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     if not rate:
         half = quantile * math.sqrt(variance)

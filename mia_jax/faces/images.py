@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import UserError
 
 # Formats of photographs. Pillow knows more, and calls other programs for some, as for PostScript.
@@ -88,6 +89,7 @@ def check_format(image_size: int, channels: int | None) -> None:
     """Raises UserError unless images of this format can be made."""
     if image_size < 1:
         raise UserError(f"image_size={image_size} is no size in pixels: give 1 or more")
+    bounds.check_sides(f"image_size={image_size}", [image_size])
     if channels not in (None, 1, 3):
         raise UserError(
             f"channels={channels} is not possible: give 1 (gray), 3 (RGB) or None (as they are)"

@@ -18,6 +18,12 @@ Show = Callable[[np.ndarray], np.ndarray]
 
 LEVEL = 1e-3  # Of the test that a model does better than chance.
 _RELABELED = "with its classes given to other people"
+AS_FEATURES = "as features (--returns=features)"
+_REASONS = {
+    _RELABELED: "most likely --labels names its classes in another order",
+    AS_FEATURES: "it tells them apart as features, so it is an embedder (give --returns=features), "
+    "or a classifier of other people",
+}
 _ENOUGH = 0.1  # By how much an alternative has to name more photographs right to be worth a word.
 _PEOPLE, _PHOTOGRAPHS = 16, 64  # Of a sample, at most.
 
@@ -135,13 +141,15 @@ def check(
         `[m, classes]`.
       people: `[n]`, who is on each photograph, from 0, every number in use.
       classes: `[people]`, which class is whose, as somebody said; None to ask the model.
-      alternatives: By what to call it, the same of photographs prepared in another way.
+      alternatives: By what to call it, the same of photographs prepared in another way; or of
+        answers that are taken `AS_FEATURES`.
 
     Returns:
       How well the model knows them, and warnings: where a usual alternative does much better.
 
     Raises:
-      UserError: If it does not know them, naming everything that was tried and what came of it.
+      UserError: If it does not know them, naming everything that was tried and what came of it; or
+        if it knows them better by features.
     """
     scores = show(np.arange(len(people)))
     found = named(scores, people, classes)
@@ -157,6 +165,12 @@ def check(
     best = max(others, key=lambda name: others[name].rate, default="")
     if found.known:
         better = bool(best) and others[best].rate > before.rate + _ENOUGH
+        if better and best == AS_FEATURES:
+            raise UserError(
+                f"the model names {_spell(before)} right by its largest output, and "
+                f"{_spell(others[best])} {best}: say with --returns what they are, features or "
+                "logits"
+            )
         warning = (
             f"the model names {_spell(before)} right as its pictures are said to be, and "
             f"{_spell(others[best])} {best}: check which is meant"
@@ -166,9 +180,7 @@ def check(
         return found, (warning,) * better
     reason = "none of these explains it: check the labels, the crop, and whose model it is"
     if best and others[best].known:
-        reason = f"most likely its pictures are meant {best}"
-        if best == _RELABELED:
-            reason = "most likely --labels names its classes in another order"
+        reason = _REASONS.get(best, f"most likely its pictures are meant {best}")
     tried = "; ".join(f"{name}: {each.right} of {each.total}" for name, each in others.items())
     raise UserError(
         f"the model names {_spell(found)} of its own people right, no better than chance "

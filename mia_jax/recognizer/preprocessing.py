@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from mia_jax.faces import alignment
 from mia_jax.faces.alignment import Alignment
 from mia_jax.recognizer.architectures import ApplyFn
-from mia_jax.runtime import storage
+from mia_jax.recognizer.importers.model import spell
+from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 RGB, BGR, GRAY = "RGB", "BGR", "gray"
@@ -72,6 +73,8 @@ class Preprocessing:
             raise UserError(f"deviation={self.deviation} cannot be divided by: give more than 0")
         if not 0 < self.crop <= 1:
             raise UserError(f"crop={self.crop} is no part of a side: give more than 0, at most 1")
+        said = f"size={self.size}, of which crop={self.crop} is seen,"
+        bounds.check_sides(said, [max(self.size) / self.crop])
         if self.align and self.crop != 1:
             raise UserError(
                 f"crop={self.crop} does not go with align, whose points say what the model sees: "
@@ -172,6 +175,49 @@ def fields(given: Mapping[str, Any]) -> dict[str, Any]:
             )
         found["size"] = tuple(int(side) for side in sides)
     return found
+
+
+def of_model(
+    name: str,
+    image_shape: Sequence[int | None],
+    given: Mapping[str, Any],
+    words: Mapping[str, str],
+) -> Preprocessing:
+    """Puts together what was said of a model's pictures, and what its file says.
+
+    Args:
+      name: What to call the model in an error.
+      image_shape: Height, width and channels; None for what the model leaves open.
+      given: Fields of a `Preprocessing` by name.
+      words: Where each of them can be said, by name.
+
+    Returns:
+      How its pictures are prepared.
+
+    Raises:
+      UserError: If the size is not known, or size or channels are not the model's.
+    """
+    *sides, channels = image_shape
+    wanted = dict(given)
+    if None in sides and "size" not in wanted:
+        raise UserError(
+            f"{name} takes pictures of any size ({spell(image_shape)}): say with {words['size']} "
+            "which it was trained on"
+        )
+    wanted.setdefault("size", tuple(sides))
+    if any(own not in (None, said) for own, said in zip(sides, wanted["size"], strict=True)):
+        raise UserError(
+            f"{words['size']}={'x'.join(map(str, wanted['size']))} is not that of {name}, which "
+            f"takes {spell(sides)}"
+        )
+    wanted.setdefault("channels", GRAY if channels == 1 else RGB)
+    how = Preprocessing(**wanted)
+    if channels not in (None, how.count):
+        raise UserError(
+            f"{words['channels']}={how.channels} does not fit {name}, which takes {channels} "
+            "channels"
+        )
+    return how
 
 
 def prepare(how: Preprocessing, images: jax.Array) -> jax.Array:

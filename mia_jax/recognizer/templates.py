@@ -5,7 +5,7 @@ vector of an enrollment photograph or the mean of several. Whoever is nearest is
 nobody, below a threshold. With its templates an embedder is a classifier, and is attacked like one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.architectures import ApplyFn
-from mia_jax.runtime.errors import UserError
 
 SCALE = 64.0  # That of ArcFace's training (Deng et al. 2019).
 EMBEDDER, TEMPLATES = "embedder", "templates"
+# The cosine from which on vectors are one photograph's, to rounding to 8 bits.
+_SAME = 0.999
 
 
 def normalized(vectors: Any) -> Any:
@@ -66,25 +67,24 @@ def recognizer(embed: ApplyFn, scale: float = SCALE) -> ApplyFn:
     return logits
 
 
-def threshold_of(similarities: np.ndarray, own: np.ndarray, false_accepts: float = 0.01) -> float:
-    """Chooses the similarity from which on a picture is taken for a person.
+def made_of(
+    template: np.ndarray, features: np.ndarray, groups: Sequence[np.ndarray]
+) -> np.ndarray | None:
+    """Finds the photographs of which a template was made.
 
     Args:
-      similarities: `[n, classes]`, of photographs to templates, in [-1, 1].
-      own: `[n]`, the class of the person on each.
-      false_accepts: The fraction of the pairs of strangers that is accepted, at most.
+      template: `[features]`.
+      features: `[n, features]`, of a person's photographs.
+      groups: Positions of photographs that may have been enrolled together.
 
     Returns:
-      The least single-precision threshold that accepts no more: the next number above the first
-      pair that is one too many, so that equal similarities, and few pairs, accept none too many.
-
-    Raises:
-      UserError: If there is but one person.
+      The positions of those that make it: of one photograph, or of one of the groups, whichever
+      comes nearest; None where none does.
     """
-    classes = similarities.shape[1]
-    others = similarities[np.arange(classes) != own[:, None]]
-    if not others.size:
-        raise UserError("a threshold needs photographs of two people, or give it as --threshold")
-    allowed = int(false_accepts * others.size + 1e-9)  # 0.29 x 100 is 28.999…
-    refused = np.float32(np.partition(others, others.size - 1 - allowed)[-1 - allowed])
-    return float(np.nextafter(refused, np.float32(np.inf)))
+    units = np.asarray(normalized(jnp.asarray(features)))
+    own = np.asarray(normalized(jnp.asarray(template)))
+    tried = [np.array([place]) for place in range(len(units))]
+    tried += [np.asarray(group) for group in groups if len(group)]
+    means = np.stack([units[each].mean(axis=0) for each in tried])
+    cosines = np.asarray(normalized(jnp.asarray(means))) @ own
+    return tried[int(cosines.argmax())] if cosines.max() > _SAME else None

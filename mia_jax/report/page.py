@@ -23,12 +23,12 @@ from mia_jax.evidence.results import (
     Verdict,
 )
 from mia_jax.evidence.study import Study
-from mia_jax.evidence.unlocking import Unlocking
+from mia_jax.evidence.successful_attacks import SuccessfulAttacks
 from mia_jax.evidence.verdict import stands_out
 from mia_jax.report import asked as counted
 from mia_jax.report import formats, game, sentences, verdicts
 from mia_jax.report import study as observed
-from mia_jax.report import unlocking as unlocked
+from mia_jax.report import successful_attacks as accepted
 from mia_jax.runtime.ledger import Asked
 
 PORTRAYED = 20  # People whose clones are shown: those of thousands would be of use to nobody.
@@ -109,7 +109,7 @@ def render(
     pictures: Mapping[str, bytes],
     games: Games | None = None,
     study: Study | None = None,
-    unlocking: Unlocking | None = None,
+    successes: SuccessfulAttacks | None = None,
     asked: Asked | None = None,
 ) -> str:
     """Build the report.
@@ -121,7 +121,7 @@ def render(
         pictures: PNG files by name: those of `picture_names`.
         games: The leakage game; None if it was not played.
         study: What observers answered; None if nobody was asked.
-        unlocking: Whom an embedder lets in; None of a classifier.
+        successes: How many clones systems accept as their person; None of a classifier.
         asked: How often a target was asked that may only be asked; None of another one.
 
     Returns:
@@ -159,7 +159,8 @@ def render(
         sharing={judge.name: sentences.sharing(judge.name, judge.judgement) for judge in judges},
         dash=formats.DASH,
         games=games,
-        unlocking_sentences=unlocked.sentences(unlocking) if unlocking else [],
+        success_sentences=accepted.sentences(successes) if successes else [],
+        success_rows=accepted.rows(successes) if successes else [],
         asked_sentence=counted.sentence(asked) if asked else "",
         game_sentences=game.sentences(games) if games else [],
         readings=game.READINGS_IN_WORDS,

@@ -1,6 +1,7 @@
 """Pytrees of arrays on disk: a recognizer's weights, and the state of a training under way."""
 
 import hashlib
+import math
 import pathlib
 import re
 import shutil
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import MissingError, UserError
 
 # A step's directory is named by its number; orbax appends its own mark until it is whole.
@@ -51,7 +53,8 @@ def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
     unreadable = f"{directory} is not a readable checkpoint: delete it to redo it"
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            found = _shapes(checkpointer.metadata(directory).item_metadata.tree)
+            about = checkpointer.metadata(directory).item_metadata.tree
+            found = _shapes(about)
         except Exception as error:  # orbax, json and tensorstore each have their own.
             raise UserError(unreadable) from error
         expected = _shapes(like)
@@ -61,6 +64,11 @@ def restore_checkpoint(directory: pathlib.Path, like: Any) -> Any:
                     f"the checkpoint {directory} does not fit the model: {name} has the shape "
                     f"{found.get(name)} there, and {expected.get(name)} is needed"
                 )
+        for name, leaf in _leaves(about).items():
+            bounds.check_elements(f"{directory} ({name})", leaf.shape)
+            chunk = getattr(leaf.storage, "chunk_shape", None) or ()
+            if math.prod(chunk) > math.prod(leaf.shape):  # It is unpacked whole.
+                raise UserError(f"{directory} packs {name} in pieces of {math.prod(chunk)} numbers")
         try:
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
             return checkpointer.restore(directory, empty)

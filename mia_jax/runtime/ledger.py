@@ -7,7 +7,6 @@ what it was about to show then counts as a call that failed.
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.runtime import storage
+from mia_jax.runtime import databases, storage
 from mia_jax.runtime.asking import Caller
+from mia_jax.runtime.databases import transaction
 from mia_jax.runtime.errors import UserError
-from mia_jax.runtime.transactions import transaction
 
 REPEATED = "repeated"  # The purpose that calls without a usable answer are charged to.
 _TABLES = (
@@ -27,6 +26,12 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS pending (purpose TEXT NOT NULL, images INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS answers (image BLOB PRIMARY KEY, answer BLOB NOT NULL) "
     "WITHOUT ROWID",
+)
+_WRONG = (
+    "SELECT 1 FROM purposes WHERE (typeof(name), typeof(allowed), typeof(shown)) "
+    "IS NOT ('text', 'integer', 'integer') OR allowed < 0 OR shown < 0",
+    "SELECT 1 FROM pending WHERE (typeof(purpose), typeof(images)) IS NOT ('text', 'integer') "
+    "OR images < 0",
 )
 
 
@@ -80,12 +85,8 @@ class Ledger:
         self.path = path
         storage.make_directory(path.parent)
         try:
-            # SQLite gives its own files beside this one the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._connection = databases.connect(path, _TABLES, _WRONG)
             with transaction(self._connection):
-                for table in _TABLES:
-                    self._connection.execute(table)
                 # Whoever was about to show these was killed, and nobody knows whether they arrived.
                 for purpose, images in self._rows("SELECT purpose, images FROM pending"):
                     self._charge(purpose, images)
@@ -162,11 +163,17 @@ class Ledger:
 
         Returns:
           The answers `[outputs]` to those that it was shown.
+
+        Raises:
+          UserError: If what is there is no answer: somebody else wrote it.
         """
         found = {}
         for key in dict.fromkeys(keys):
             for (answer,) in self._rows("SELECT answer FROM answers WHERE image = ?", key):
-                found[key] = np.frombuffer(answer, "<f4").astype(np.float32)
+                whole = isinstance(answer, bytes) and len(answer) % 4 == 0
+                found[key] = np.frombuffer(answer if whole else b"", "<f4").astype(np.float32)
+                if not whole or not np.isfinite(found[key]).all():
+                    raise UserError(f"{self.path} holds what is no answer: delete it to ask anew")
         return found
 
     def _rows(self, question: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -247,6 +254,7 @@ class Line:
         Raises:
           Unanswered: If it gives no usable answer, or the budget is at its end; what it answered
             until then is kept.
+          UserError: If the file holds answers of another model.
         """
         images = np.ascontiguousarray(images, np.float32)
         keys = self._keys(images)
@@ -256,6 +264,10 @@ class Line:
             places = sorted(new.values())
             answers = self.caller.ask(images[places], self)
             known |= {keys[place]: answer for place, answer in zip(places, answers, strict=True)}
+        if len({answer.shape for answer in known.values()}) > 1:
+            raise UserError(
+                f"{self.ledger.path} holds answers of several lengths: delete it to ask anew"
+            )
         return np.stack([known[key] for key in keys])
 
     def _keys(self, images: np.ndarray) -> list[bytes]:

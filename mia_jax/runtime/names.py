@@ -40,11 +40,14 @@ def check_unique(names: Iterable[str], what: str) -> None:
       UserError: If one occurs twice, or is empty.
     """
     listed = list(names)
-    twice = [name for name in dict.fromkeys(listed) if listed.count(name) > 1 or not name]
+    nobody = [place for place, name in enumerate(listed) if not name]
+    if nobody:
+        raise UserError(f"{what} has no name for number {nobody[0]}, counted from 0: give one")
+    twice = [name for name in dict.fromkeys(listed) if listed.count(name) > 1]
     if twice:
         raise UserError(
-            f"{what} names {list_some([name or '(nobody)' for name in twice])} twice, or not at "
-            "all: each needs a name of its own, and blanks around it do not count"
+            f"{what} names {list_some(twice)} twice: each needs a name of its own, and blanks "
+            "around it do not count"
         )
 
 
@@ -59,8 +62,9 @@ def unmatched(names: Iterable[str], known: Collection[str]) -> list[str]:
       In words, such as "Anne (nearest: Ann)".
     """
     said = []
+    folded = {each.casefold(): each for each in known}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            said.append(f"{name} (nearest: {near[0]})" if near else name)
+            near = difflib.get_close_matches(name.casefold(), folded, 1)
+            said.append(f"{name} (nearest: {folded[near[0]]})" if near else name)
     return said

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,8 @@ from mia_jax.runtime.errors import MissingError, UserError, printable, shorten
 
 _TEMPORARY = ".writing-"
 _OTHERS = 0o077  # What others may do with a file or a directory.
-_FORMULAS = ("=", "+", "-", "@")  # With these a spreadsheet begins to compute.
+# With these a spreadsheet begins to compute; the latter are = + - @ in full width.
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def make_directory(directory: pathlib.Path) -> None:
@@ -65,11 +67,13 @@ def tighten(path: pathlib.Path, below: bool = False) -> None:
 def check_links(directory: pathlib.Path) -> None:
     """Refuses a directory with a link that leads out of it, through which others might be written.
 
+    A pipe or a device, which may never end, is refused as well.
+
     Args:
       directory: The directory; it need not exist.
 
     Raises:
-      UserError: If there is such a link, naming it.
+      UserError: If there is such a thing, naming it.
     """
     home = directory.resolve()
     for folder, folders, files in os.walk(directory):
@@ -79,6 +83,12 @@ def check_links(directory: pathlib.Path) -> None:
                     f"{path} is a link that leads out of {directory}: nothing is written through "
                     "it, so put there what it leads to, or take it away"
                 )
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # Another process may remove what it wrote.
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                    raise UserError(f"{path} is no ordinary file: take it away")
 
 
 def check_writable(directory: pathlib.Path) -> None:
@@ -200,9 +210,11 @@ def parse_json(text: str) -> Any:
       Its content.
 
     Raises:
-      ValueError: If it is not JSON, so deep that Python gives up, or holds half a character, which
-        could not be written again.
+      ValueError: If it is not JSON, so long or so deep that Python gives up, or holds half a
+        character, which could not be written again.
     """
+    if len(text) > bounds.JSON:
+        raise ValueError(f"it has {len(text)} characters: at most {bounds.JSON} are read")
     try:
         found = json.loads(text)
         json.dumps(found, ensure_ascii=False).encode()
@@ -272,22 +284,26 @@ def checked_arrays(path: str | os.PathLike[str]) -> Iterator[Any]:
         bounds.check_unpacked(str(path), members)
         for member in members:
             with archive.open(member) as file:
-                _check_array(file, member.file_size)
+                _header(file, member.file_size)
     with np.load(path, allow_pickle=False) as arrays:
         yield arrays
 
 
-def _check_array(file: Any, size: int) -> None:
-    """Refuses an array that declares more than there is; numpy would allocate it first."""
+def _header(file: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Reads of what kind an array is, if it declares no more than there is.
+
+    numpy would allocate it first.
+    """
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
         version, np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(file)
+    shape, fortran, dtype = read(file)
     # What takes no bytes, empty texts or rows without columns, could be there any number of times.
     numbers, wide = max(dtype.itemsize, 1) * math.prod(shape), math.prod(max(n, 1) for n in shape)
     if numbers > size or min(shape, default=0) < 0 or wide > max(size, bounds.ELEMENTS):
         raise ValueError(f"it declares an array of {shape}, and holds {size} bytes")
+    return shape, fortran, dtype
 
 
 def read_arrays(path: pathlib.Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -347,8 +363,7 @@ def map_array(path: pathlib.Path, name: str) -> np.ndarray:
         file.seek(member.header_offset + 26)
         lengths = np.frombuffer(file.read(4), "<u2")
         file.seek(member.header_offset + 30 + int(lengths.sum()))
-        np.lib.format.read_magic(file)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, fortran, dtype = _header(file, member.file_size)
         if dtype.hasobject:
             raise ValueError("it holds objects")
         if np.prod(shape) == 0:

@@ -18,7 +18,7 @@ evaluation.json, figures/, report.html
 points.npz                         the points of faces that were aligned
 asked.sqlite                       every answer of a target that may only be asked
 asked.json                         how often it was asked
-unlocking.json                     of an embedder from elsewhere: whom clones unlock
+successful_attacks.json            of an embedder: how many clones systems accept as their person
 likely.json                        which of the attacker's faces look like people under attack
 beside.json                        whether it gives away less than the model of another one
 game.json                          what the leakage game found
@@ -117,9 +117,9 @@ class WorkDirectory:
         return self.root / "evaluation.json"
 
     @property
-    def unlocking(self) -> pathlib.Path:
-        """Whom clones unlock, at the threshold of an embedder from elsewhere."""
-        return self.root / "unlocking.json"
+    def successful_attacks(self) -> pathlib.Path:
+        """How many clones an embedder, and others, accept as the person whose template it was."""
+        return self.root / "successful_attacks.json"
 
     @property
     def points(self) -> pathlib.Path:

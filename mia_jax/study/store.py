@@ -4,12 +4,12 @@ A server that is killed loses nothing that it said it had: an answer is committe
 first. The file knows observers by number only. Deleted answers are overwritten.
 """
 
-import os
 import pathlib
 import sqlite3
 
+from mia_jax.runtime import databases
+from mia_jax.runtime.databases import transaction
 from mia_jax.runtime.errors import UserError
-from mia_jax.runtime.transactions import transaction
 
 KEPT, REPEATED, CONTRADICTED, EARLY = "kept", "repeated", "contradicted", "early"
 _TABLES = (
@@ -18,6 +18,15 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS answers (observer INTEGER NOT NULL REFERENCES observers, "
     "step INTEGER NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (observer, step)) WITHOUT ROWID",
 )
+_WRONG = (
+    "SELECT 1 FROM observers WHERE (typeof(number), typeof(deleted)) IS NOT ('integer', 'integer')",
+    "SELECT 1 FROM answers WHERE (typeof(observer), typeof(step), typeof(answer)) "
+    "IS NOT ('integer', 'integer', 'text')",
+    # Everybody answered the first steps, and none twice.
+    "SELECT 1 FROM answers GROUP BY observer "
+    "HAVING (MIN(step), MAX(step)) IS NOT (0, COUNT(*) - 1)",
+)
+_SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
 
 
 class Store:
@@ -34,19 +43,10 @@ class Store:
           UserError: If it holds answers to another plan, or is none of ours.
         """
         try:
-            # SQLite gives its own files beside this one the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
+            self._connection = databases.connect(path, _TABLES, _WRONG, _SETTINGS, shared=True)
+            self._connection.execute(
+                "INSERT INTO plans SELECT ? WHERE NOT EXISTS (SELECT 1 FROM plans)", [plan]
             )
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self._connection.execute(f"PRAGMA {setting}")
-            with transaction(self._connection):
-                for table in _TABLES:
-                    self._connection.execute(table)
-                self._connection.execute(
-                    "INSERT INTO plans SELECT ? WHERE NOT EXISTS (SELECT 1 FROM plans)", [plan]
-                )
             found = [row[0] for row in self._connection.execute("SELECT digest FROM plans")]
         except sqlite3.DatabaseError as error:
             raise UserError(f"{path} cannot be read as answers ({error})") from None

@@ -13,7 +13,7 @@ import numpy as np
 
 from mia_jax.recognizer.importers import batches, exported, keras, onnx, torch
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime.errors import UserError
+from mia_jax.runtime.errors import UserError, shorten
 
 IMPORTERS: Mapping[str, Callable[..., Imported]] = {
     ".onnx": onnx.load,
@@ -68,9 +68,17 @@ def load(
     if kind not in IMPORTERS:
         said = _INSTEAD.get(kind, f"models come as {', '.join(IMPORTERS)} or module:function")
         raise UserError(f"{path} is of no kind that is read here: {said}")
-    imported = IMPORTERS[kind](path, output, trust)
-    check_finite(imported, str(path))
-    return batches.separate(imported, str(path), image_shape)
+    try:
+        imported = IMPORTERS[kind](path, output, trust)
+        check_finite(imported, str(path))
+        return batches.separate(imported, str(path), image_shape, bounded=not trust)
+    except UserError:
+        raise
+    except Exception as error:  # Whatever those raise who evaluate what somebody else wrote.
+        first, *_ = str(error).strip().splitlines() or [""]
+        raise UserError(
+            f"{path} cannot be evaluated ({type(error).__name__}: {shorten(first)})"
+        ) from error
 
 
 def check_finite(imported: Imported, where: str) -> None:

@@ -26,15 +26,39 @@ from mia_jax.runtime.errors import MissingError, UserError, shorten
 # What jax.export itself adds to a function; kernels of libraries are not among them.
 _CALLED = ("Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "shape_assertion")
 _CALL = re.compile(r"custom_call(?: @([\w.]+)\()?")
-_WAITING = re.compile(r"\b(?:stablehlo|mhlo)\.(infeed|outfeed|send|recv)\b")
-_PATIENCE = 300  # Seconds: a large archive takes ten.
-_PARSE = """
-import pathlib, sys
+# What waits for somebody else: a host, or another device.
+_WAITING = re.compile(
+    r"\b(?:stablehlo|mhlo)\."
+    r"(infeed|outfeed|send|recv|all_reduce|all_gather|all_to_all|reduce_scatter|collective_\w+)\b"
+)
+_PATIENCE = 300  # Seconds, of which most archives take less than ten.
+_MEMORY = 2**34  # Bytes that reading an archive, or compiling it, may take.
+_WORKING = 2**32  # Bytes that evaluating it on one picture may take.
+# Compiling runs nothing. Sides that are left open are one picture of 64 by 64 pixels.
+_COMPILE = f"""
+import pathlib, resource, sys
 import jax
-exported = jax.export.deserialize(bytearray(pathlib.Path(sys.argv[1]).read_bytes()))
-exported.mlir_module()
-exported.has_vjp() and exported.vjp().mlir_module()
+resource.setrlimit(resource.RLIMIT_DATA, ({_MEMORY}, {_MEMORY}))
+def spec(aval, sides):
+    shape = [side if isinstance(side, int) else open for side, open in zip(aval.shape, sides)]
+    return jax.ShapeDtypeStruct(shape, aval.dtype)
+try:
+    exported = jax.export.deserialize(bytearray(pathlib.Path(sys.argv[1]).read_bytes()))
+    exported.mlir_module()
+    image, *_ = given = [spec(each, (1, 64, 64, 64)) for each in exported.in_avals]
+    functions = [(exported.call, given)]
+    if exported.has_vjp():
+        exported.vjp().mlir_module()
+        given = [*given, *jax.eval_shape(lambda *x: [exported.call(*x)], *given)]
+        functions.append((exported.vjp().call, given))
+    for function, given in functions:
+        lowered = jax.jit(function).lower(*given)
+        compiled = lowered.compile(compiler_options={{"xla_backend_optimization_level": 0}})
+        print("needs", compiled.memory_analysis().temp_size_in_bytes)
+except MemoryError:
+    print("needs", {_MEMORY})
 """
+_NEEDS = re.compile(r"^needs (\d+)$", re.MULTILINE)
 _ARRAY = re.compile(r"tensor<((?:[0-9?]+x)+)")
 
 
@@ -57,24 +81,30 @@ def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = 
     del output
     if not pathlib.Path(path).is_file():
         raise MissingError(f"{path} does not exist: name a file of a model")
-    if not trust:
-        _check_parses(str(path))
+    needed = 0 if trust else _memory(str(path))
     try:
         exported = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
     except Exception as error:  # flatbuffers and jax each have their own.
         raise UserError(f"{path} is no whole archive of jax.export ({_line(error)})") from error
     if not trust:
         _check_calls(str(path), exported)
+    if needed > _WORKING:
+        raise UserError(
+            f"{path} needs {needed} bytes of memory for one picture: at most {_WORKING} are given"
+        )
     return of_exported(exported, str(path))
 
 
-def _check_parses(path: str) -> None:
-    """Lets another process read the archive first: jaxlib crashes on some that are damaged."""
+def _memory(path: str) -> int:
+    """Lets another process compile the archive first, and say how many bytes it needs.
+
+    jaxlib crashes on some that are damaged.
+    """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-P", "-c", _PARSE, path]
+    command = [sys.executable, "-P", "-c", _COMPILE, path]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, check=False, timeout=_PATIENCE
+            command, env=environment, capture_output=True, text=True, check=False, timeout=_PATIENCE
         )
     except subprocess.TimeoutExpired:
         raise UserError(
@@ -84,6 +114,7 @@ def _check_parses(path: str) -> None:
         raise UserError(
             f"{path} is no whole archive of jax.export (jaxlib crashes on it): export it anew"
         )
+    return max((int(each) for each in _NEEDS.findall(done.stdout)), default=0)
 
 
 def _check_calls(path: str, exported: Any) -> None:

@@ -40,7 +40,10 @@ def load(
       MissingError: If the file is missing.
       UserError: If the function fails or returns something else, or the file is of another kind.
     """
-    takes_arguments = bool(inspect.signature(function).parameters)
+    takes_arguments = any(
+        each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        for each in inspect.signature(function).parameters.values()
+    )
     if takes_arguments and weights is None:
         return asking(function)
     made = function(read_arrays(weights)) if takes_arguments and weights else function()

@@ -5,7 +5,7 @@ measured before Keras allocates it.
 """
 
 import functools
-import json
+import io
 import math
 import os
 import pathlib
@@ -19,10 +19,11 @@ import jax.numpy as jnp
 
 from mia_jax.recognizer.importers import model
 from mia_jax.recognizer.importers.model import Imported
-from mia_jax.runtime import bounds, packages
+from mia_jax.runtime import bounds, packages, storage
 from mia_jax.runtime.errors import MissingError, UserError
 
 _BACKEND = "KERAS_BACKEND"
+_CHUNK = 2**20  # Numbers that are unpacked together, whatever their array has.
 
 
 def load(path: str | os.PathLike[str], output: str | None = None, trust: bool = False) -> Imported:
@@ -65,7 +66,10 @@ def _check_size(keras: Any, path: str) -> None:
     """Refuses a model that declares more numbers than the file holds, or too many for memory."""
     with zipfile.ZipFile(path) as archive:
         bounds.check_unpacked(path, archive.infolist())
-        config = json.loads(archive.read("config.json"))
+        config = storage.parse_json(archive.read("config.json").decode())
+        for member in archive.infolist():
+            if member.filename.endswith(".h5"):
+                _check_chunks(path, archive.read(member))
         stored = sum(each.file_size for each in archive.infolist())
     try:
         with keras.StatelessScope(initialize_variables=False):  # Shapes, and no weights.
@@ -78,6 +82,19 @@ def _check_size(keras: Any, path: str) -> None:
         keras.utils.clear_session(free_memory=False)  # Else Keras makes those weights later.
     if declared > stored:
         raise UserError(f"{path} declares {declared} weights, and holds {stored} bytes")
+
+
+def _check_chunks(path: str, content: bytes) -> None:
+    """Refuses weights of which HDF5 would unpack much more than is read."""
+    import h5py
+
+    def check(name: str, each: Any) -> None:
+        chunks = getattr(each, "chunks", None)  # None of a group, and of what lies in one piece.
+        if chunks and math.prod(chunks) > max(each.size, _CHUNK):
+            raise UserError(f"{path} packs {each.size} weights in pieces of {math.prod(chunks)}")
+
+    with h5py.File(io.BytesIO(content)) as file:
+        file.visititems(check)
 
 
 def of_model(loaded: Any, where: str) -> Imported:

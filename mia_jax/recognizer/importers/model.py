@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.recognizer.architectures import ApplyFn
+from mia_jax.runtime import bounds
 from mia_jax.runtime.errors import UserError
 
 
@@ -70,11 +71,13 @@ def image_shape(
       Height, width and channels.
 
     Raises:
-      UserError: If these are no pictures.
+      UserError: If these are no pictures, or too large.
     """
     first = channels_first(where, shape)
     _, a, b, c = shape
-    return (b, c, a) if first else (a, b, c)
+    found = (b, c, a) if first else (a, b, c)
+    bounds.check_sides(where, [side for side in found if side is not None])
+    return found
 
 
 def check_batch(where: str, count: int | None) -> None:

@@ -55,6 +55,7 @@ def read(path: str | os.PathLike[str]) -> Any:
                 _fill(tensor, pathlib.Path(path))
         for output in proto.graph.output:  # Only the checker wants to know their shape.
             output.type.tensor_type.shape.SetInParent()
+        onnx_tidy.spell_out(proto)
         onnx_tidy.sort(proto.graph)
         onnx.checker.check_model(proto)
     except external.ElsewhereError:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.recognizer.importers import onnx_static, onnx_tensors, onnx_tidy
-from mia_jax.recognizer.importers.bounds import LARGEST
 from mia_jax.recognizer.importers.onnx_tidy import BRANCHING, OWN_DOMAIN
 from mia_jax.recognizer.importers.operations import (
     OPERATIONS,
     complete,
 )
 from mia_jax.recognizer.importers.operations.quantization import LOWERED, lower
+from mia_jax.runtime.bounds import A_PICTURE
 from mia_jax.runtime.errors import UserError, list_some
 
 _QUANTIZED = 21  # From this opset on, conversions of quantized numbers have all their attributes.
@@ -225,8 +225,8 @@ def _fold(reading: _Reading, node: Node) -> None:
             return
         raise _failed(node, error) from error
     reading.folded += sum(result.size for result in results)
-    if reading.folded > 2 * LARGEST:
-        raise UserError(f"its constants make more than {2 * LARGEST} numbers of themselves")
+    if reading.folded > 2 * A_PICTURE:
+        raise UserError(f"its constants make more than {2 * A_PICTURE} numbers of themselves")
     reading.known.update(zip(node.outputs, results, strict=True))
 
 

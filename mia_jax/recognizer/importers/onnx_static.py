@@ -6,15 +6,14 @@ evaluates on shapes alone.
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.operations import OPERATIONS
+from mia_jax.runtime.bounds import check_size, check_traced
 
 _FROM_LITTLE = 2**24  # Elements that constants may make of fewer.
 
@@ -37,8 +36,7 @@ def evaluate(
       UserError: If they are too large.
     """
     given = sum({id(array): array.size for array in arrays if array is not None}.values())
-    for shape in _shapes(kind, attributes, arrays):
-        check_size(shape, most=max(given, _FROM_LITTLE))
+    _check(kind, attributes, arrays, max(given, _FROM_LITTLE))
     found = _by_package(attributes["opset"], proto, arrays)
     if found is None:
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
@@ -80,16 +78,13 @@ def _computing(
     return functools.partial(compute, attributes, *arrays)
 
 
-def _shapes(
-    kind: str, attributes: Any, arrays: Sequence[np.ndarray | None]
-) -> list[tuple[int, ...]]:
-    """Says how large the outputs will be, without computing them."""
+def _check(kind: str, attributes: Any, arrays: Sequence[np.ndarray | None], most: int) -> None:
+    """Refuses what makes too much, on its way or in the end, without computing it."""
     operation = OPERATIONS[kind]
-    if operation.compute is None:  # What picks elements makes no more of them.
-        total = sum(math.prod(array.shape) for array in arrays if array is not None)
-        return [(total,)]
-    if operation.of_shape:
-        return []
-    with jax.enable_x64(True):
-        results = jax.eval_shape(_computing(kind, attributes, arrays))
-    return [tuple(result.shape) for result in jax.tree.leaves(results)]
+    if operation.compute is None:  # It picks elements, or says on each axis where they are.
+        there = [array for array in arrays if array is not None]
+        check_size((max(array.ndim for array in there), sum(a.size for a in there)), most=most)
+    elif not operation.of_shape:
+        with jax.enable_x64(True):
+            traced = jax.make_jaxpr(_computing(kind, attributes, arrays))()
+        check_traced(traced, most=most)

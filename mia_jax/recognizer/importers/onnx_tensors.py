@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.recognizer.importers.bounds import check_size
+from mia_jax.runtime.bounds import check_size
 from mia_jax.runtime.errors import UserError
 
 

@@ -133,6 +133,32 @@ def opset(proto: Any) -> int:
     return max(versions)
 
 
+def spell_out(proto: Any) -> None:
+    """Writes in one way what may be written in two: the domain of ONNX's own operations, no names.
+
+    Args:
+      proto: `onnx.ModelProto`, which is changed.
+    """
+    proto.graph.name = proto.graph.name or "graph"  # Only the checker wants one.
+    own = {each.domain: each for each in proto.opset_import}
+    if "ai.onnx" in own and "" in own:
+        proto.opset_import.remove(own["ai.onnx"])
+    functions = [each for function in proto.functions for each in _everything(function.node)]
+    imports = [each for function in proto.functions for each in function.opset_import]
+    for named in (*proto.opset_import, *imports, *_all(proto.graph), *functions):
+        named.domain = "" if named.domain in OWN_DOMAIN else named.domain
+
+
+def _say_defaults(proto: Any) -> None:
+    """Writes the default values of a function's attributes where it is called without them."""
+    usual = {(each.domain, each.name): each.attribute_proto for each in proto.functions}
+    bodies = [node for each in proto.functions for node in _everything(each.node)]
+    for node in (*_all(proto.graph), *bodies):
+        given = {attribute.name for attribute in node.attribute}
+        defaults = usual.get((node.domain, node.op_type), ())
+        node.attribute.extend([each for each in defaults if each.name not in given])
+
+
 def inlined(proto: Any) -> Any:
     """Puts functions where they are called: the model's own, and those of the specification.
 
@@ -150,6 +176,7 @@ def inlined(proto: Any) -> Any:
 
     if proto.functions:
         _check_functions(proto)
+        _say_defaults(proto)
         proto = onnx.inliner.inline_local_functions(proto, convert_version=True)
     version = opset(proto)
     known = {*OPERATIONS, *LOWERED, BRANCHING, "Constant"}
@@ -171,10 +198,15 @@ def _kinds(proto: Any) -> set[str]:
 
 def _all(graph: Any) -> Iterable[Any]:
     """Goes through the nodes of a graph, and of its branches."""
-    for node in graph.node:
+    return _everything(graph.node)
+
+
+def _everything(nodes: Iterable[Any]) -> Iterable[Any]:
+    """Goes through nodes, and those of their branches."""
+    for node in nodes:
         yield node
         for branch in branches(node):
-            yield from _all(branch)
+            yield from _everything(branch.node)
 
 
 def _is_function(kind: str, version: int) -> bool:

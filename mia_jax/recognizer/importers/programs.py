@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from mia_jax.runtime import bounds
+from mia_jax.runtime import bounds, storage
 from mia_jax.runtime.errors import MissingError, UserError, shorten
 
 _MODEL = "models/model.json"
@@ -88,13 +88,13 @@ def _copied(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
     bounds.check_unpacked(path, members)
     names = {each.filename.partition("/")[2]: each for each in members}
     _check_names(path, names)
-    program = json.loads(archive.read(names[_MODEL]))
+    program = storage.parse_json(archive.read(names[_MODEL]).decode())
     _check_program(path, program)
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as clean:
         clean.writestr(f"model/{_MODEL}", json.dumps(_without_metadata(program)))
         for folder, (config, pattern) in _CONFIGS.items():
-            payload = json.loads(archive.read(names[config]))
+            payload = storage.parse_json(archive.read(names[config]).decode())
             clean.writestr(f"model/{config}", json.dumps(payload))
             for file in sorted(_payload(path, folder, config, pattern, payload, names)):
                 clean.writestr(f"model/{folder}{file}", archive.read(names[f"{folder}{file}"]))

@@ -2,7 +2,8 @@
 
 Functions on arrays whose channels are last, for `operations.pictures`. With XLA's own
 convolutions, whose gradient is slow in a `lax.scan`, a step of the attack on a ResNet-18 takes 1.7
-times as long on a CPU, and one maximum with its gradient four times.
+times as long on a CPU, and one maximum with its gradient four times; of a MobileFaceNet, whose
+convolutions are depthwise, six times (`python -m experiments.benchmark --suite=imported`).
 """
 
 import functools
@@ -15,12 +16,13 @@ import numpy as np
 from jax import lax
 
 from mia_jax.recognizer import convolution
-from mia_jax.recognizer.importers.bounds import check_size
+from mia_jax.runtime.bounds import check_size
 from mia_jax.runtime.errors import UserError
 
 Padding = tuple[tuple[int, int], ...]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_WIDEST = 1024  # Elements along a side of a pool's window.
+_WIDEST = 1024  # Elements along a side of a pool's window, or from one to the next.
+_MOST_PRODUCTS = 64  # Taps of a kernel that are written out, one by one, to be compiled.
 
 
 def _padding(
@@ -75,7 +77,10 @@ def _pooled(
 def _window(attributes: Mapping[str, Any], rank: int) -> tuple[list[int], list[int]]:
     """Returns strides and dilations."""
     ones = [1] * rank
-    return attributes.get("strides", ones), attributes.get("dilations", ones)
+    found = attributes.get("strides", ones), attributes.get("dilations", ones)
+    if not all(0 < each <= _WIDEST for steps in found for each in steps):
+        raise UserError(f"its strides and dilations are {found}: 1 to {_WIDEST} are accepted")
+    return found
 
 
 def convolve(attributes: Mapping[str, Any], x: Any, kernel: Any, bias: Any = None) -> Any:
@@ -165,20 +170,32 @@ def _convolution(
     dilations: tuple[int, ...],
     groups: int,
 ) -> jax.Array:
-    """Convolves, formulated by backend: on CPU, XLA's own gradient is slow where it is strided."""
-    if jax.default_backend() != "cpu" or groups > 1 or set(dilations) != {1}:
+    """Convolves, formulated by backend: on CPU, XLA's own is slow in groups and in its gradient."""
+    height, width, inputs, features = kernel.shape
+    plain = set(dilations) == {1}
+    whole = (height, width) == x.shape[1:3] and plain and not np.any(pads)
+    depthwise = 1 < groups == x.shape[3]
+    few = height * width <= _MOST_PRODUCTS and (plain or set(strides) == {1})
+    written = (whole or few) if depthwise else groups == 1 and plain
+    if jax.default_backend() != "cpu" or not written:
         return lax.conv_general_dilated(
             *(x, kernel, strides, pads),
             rhs_dilation=dilations,
             dimension_numbers=_LAYOUT,
             feature_group_count=groups,
         )
-    height, width = kernel.shape[:2]
+    if depthwise:
+        x = jnp.repeat(x, features // groups, 3)
+        if whole:  # As below, of each channel for itself.
+            return jnp.einsum("nijc,ijc->nc", x, kernel[:, :, 0])[:, None, None]
+        return _safe(x, kernel, strides, pads, dilations)
+    if whole:  # One window is the whole picture: a product, whose gradient is one too.
+        return (x.reshape(len(x), -1) @ kernel.reshape(-1, features))[:, None, None]
     if (height, width) == (1, 1) and not np.any(pads):
         return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
-    if strides != (1, 1) and x.shape[3] < convolution.VECTOR:
-        return _safe(*_blocks(x, kernel, strides, pads), (1, 1), ((0, 0), (0, 0)))
-    return _safe(x, kernel, strides, pads)
+    if strides != (1, 1) and inputs < convolution.VECTOR:
+        return _safe(*_blocks(x, kernel, strides, pads), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    return _safe(x, kernel, strides, pads, dilations)
 
 
 def _blocks(
@@ -209,49 +226,88 @@ def _blocks(
     return x, kernel.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, -1, features)
 
 
-def _plain(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Any) -> jax.Array:
-    """Convolves as XLA does."""
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
+def _direct(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    pads: Padding,
+    dilations: tuple[int, ...],
+) -> jax.Array:
+    """Convolves as XLA does; depthwise, where a kernel has one channel, by shifted products.
+
+    XLA computes the padded pictures once. Its own gradient of the products would pad each of them
+    for itself, and compute whatever they come from once for each: three times as long.
+    """
+    if kernel.shape[2] > 1 or x.shape[3] == 1:
+        return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
+    n, *sides, channels = x.shape
+    spans = [
+        (side - d * (size - 1) - 1) // s * s + 1
+        for side, size, s, d in zip(sides, kernel.shape, strides, dilations, strict=False)
+    ]
+
+    def product(row: int, column: int) -> jax.Array:
+        top, left = row * dilations[0], column * dilations[1]
+        ends = (n, top + spans[0], left + spans[1], channels)
+        return lax.slice(x, (0, top, left, 0), ends, (1, *strides, 1)) * kernel[row, column, 0]
+
+    return functools.reduce(jnp.add, [product(*tap) for tap in np.ndindex(*kernel.shape[:2])])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _safe(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _safe(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    pads: Padding,
+    dilations: tuple[int, ...],
+) -> jax.Array:
     """Convolves; the gradient of the pictures is written as in `convolution.convolve`."""
-    return _plain(x, kernel, strides, pads)
+    return _direct(x, kernel, strides, pads, dilations)
 
 
 def _safe_forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: Padding
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    pads: Padding,
+    dilations: tuple[int, ...],
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _plain(x, kernel, strides, pads), (x, kernel)
+    return _direct(x, kernel, strides, pads, dilations), (x, kernel)
 
 
 def _safe_backward(
     strides: tuple[int, ...],
     pads: Padding,
+    dilations: tuple[int, ...],
     residuals: tuple[jax.Array, jax.Array],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     if strides == (1, 1):
         around = [
-            (size - 1 - before, size - 1 - after)
-            for size, (before, after) in zip(kernel.shape, pads, strict=False)
+            (d * (size - 1) - before, d * (size - 1) - after)
+            for size, d, (before, after) in zip(kernel.shape, dilations, pads, strict=False)
         ]
-        gradient = _turned(cotangent, kernel, around)
+        gradient = _turned(x.shape[3], cotangent, kernel, around, dilations)
     else:
         gradient = _by_phases(x.shape, kernel, strides, pads, cotangent)
-    _, of_kernel = jax.vjp(lambda k: _plain(x, k, strides, pads), kernel)
+    _, of_kernel = jax.vjp(lambda k: _direct(x, k, strides, pads, dilations), kernel)
     return gradient, *of_kernel(cotangent)
 
 
 _safe.defvjp(_safe_forward, _safe_backward)
 
 
-def _turned(cotangent: jax.Array, kernel: jax.Array, around: Any) -> jax.Array:
+def _turned(
+    channels: int, cotangent: jax.Array, kernel: jax.Array, around: Any, dilations: tuple[int, ...]
+) -> jax.Array:
     """Convolves with the flipped, channel-swapped kernel; the barrier keeps XLA off the labels."""
-    transposed = lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    return _plain(cotangent, transposed, (1, 1), around)
+    flipped = jnp.flip(kernel, (0, 1))
+    if kernel.shape[2] == channels:
+        flipped = lax.optimization_barrier(flipped.swapaxes(2, 3))
+    return _direct(cotangent, flipped, (1, 1), around, dilations)
 
 
 def _by_phases(
@@ -280,7 +336,7 @@ def _by_phases(
             (size - 1, count - side)
             for size, count, side in zip(taps.shape, counts, cotangent.shape[1:], strict=False)
         ]
-        return _turned(cotangent, taps, around)
+        return _turned(channels, cotangent, taps, around, (1, 1))
 
     phases = [jnp.stack([of_phase(i, j) for j in range(strides[1])], 3) for i in range(strides[0])]
     padded = jnp.stack(phases, 2).reshape(

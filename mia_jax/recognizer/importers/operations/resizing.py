@@ -1,17 +1,19 @@
 """Operations that resize: each axis by a matrix of weights."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.recognizer.importers.bounds import check_size
 from mia_jax.recognizer.importers.operations.operation import (
     Attributes,
     Operation,
 )
+from mia_jax.runtime.bounds import check_size
+
+_MATRIX = 2**24  # Numbers by which an axis is resized at most: of 4,096 pixels to as many.
 
 
 def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
@@ -33,10 +35,23 @@ def _resize(attributes: Attributes, x: Any, *inputs: Any) -> Any:
     for axis, size, factor in zip(axes, wanted, factors, strict=True):
         length = x.shape[axis]
         if size != length or factor != 1:
-            check_size((size, length))
+            check_size((size, length), most=_MATRIX)
             weights = _weights(length, size, factor, attributes).astype(np.float32)
             x = jnp.moveaxis(jnp.tensordot(x, weights, [[axis], [1]]), -1, axis)
     return x
+
+
+def matrices(before: Sequence[int], after: Sequence[int]) -> int:
+    """Counts the numbers by which something is resized.
+
+    Args:
+      before: The shape that it had.
+      after: The shape that it got.
+
+    Returns:
+      Elements of the matrices, one for each axis that is resized.
+    """
+    return sum(a * b for a, b in zip(before, after, strict=True) if a != b)
 
 
 def _weights(length: int, size: int, factor: float, attributes: Attributes) -> np.ndarray:
@@ -59,13 +74,15 @@ def _weights(length: int, size: int, factor: float, attributes: Attributes) -> n
         # The specification does not say it before opset 11; onnxruntime does so.
         old = "ceil" if factor < 1 else "floor"
         rounding = old if attributes["opset"] < 11 else attributes["nearest_mode"]
-        return np.eye(length)[_nearest(place, length, rounding)]
+        weights = np.zeros((size, length))
+        weights[np.arange(size), _nearest(place, length, rounding)] = 1
+        return weights
     # What makes things smaller is smoothed over as many pixels as become one.
     stretch = min(factor, 1.0) if attributes.get("antialias") else 1.0
     reach = (1 if mode in ("linear", "bilinear") else 2) / stretch
-    first = np.floor(place - reach).astype(int)
-    taps = first[:, None] + np.arange(2 * math.ceil(reach) + 2)
-    check_size(taps.shape)
+    first, count = np.floor(place - reach).astype(int), 2 * math.ceil(reach) + 2
+    check_size((max(size, 1), count))
+    taps = first[:, None] + np.arange(count)
     distance = np.abs(place[:, None] - taps) * stretch
     kernel = _triangle if mode in ("linear", "bilinear") else _cubic
     values = kernel(distance, attributes.get("cubic_coeff_a", -0.75))

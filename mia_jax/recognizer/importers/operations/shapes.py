@@ -38,6 +38,8 @@ def _split(attributes: Attributes, x: Any, sizes: Any = None) -> Any:
     axis, sizes = attributes["axis"], attributes.get("split", sizes)
     if sizes is None:
         count = attributes.get("num_outputs", attributes["outputs"])
+        if count > max(x.shape[axis], 1):
+            raise UserError(f"it splits {x.shape[axis]} into {count}")
         each = -(-x.shape[axis] // count)
         sizes = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
     elif sum(int(size) for size in sizes) != x.shape[axis]:
@@ -76,8 +78,9 @@ def _constant_of_shape(attributes: Attributes, shape: Any) -> Any:
 
 
 def _range(attributes: Attributes, start: Any, limit: Any, delta: Any) -> Any:
-    first, step = np.ravel(start)[0], np.ravel(delta)[0]
-    count = max(math.ceil((np.ravel(limit)[0] - first) / step), 0)
+    first, last, step = (np.ravel(each)[0] for each in (start, limit, delta))
+    # Python's own numbers do not overflow.
+    count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
     return first + step * lax.iota(np.int32, count)
 
 
