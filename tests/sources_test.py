@@ -17,6 +17,7 @@ from pictures import encoded, random_pixels, save
 from PIL import Image
 
 from mia_jax import faces
+from mia_jax.faces.alignment import ALIGNMENTS, Aligner
 from mia_jax.runtime.errors import MissingError, UserError
 
 
