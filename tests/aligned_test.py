@@ -54,7 +54,9 @@ def test_faces_that_lie_anywhere_are_shown_as_the_model_wants_them(
     before = len(searched)
     frame = aligned.Frame(framed.CHIPS, workdir.points)
     with aligned.aligner(frame, str(root / "gallery")) as again:
-        loaded = faces.load_folder(root / "gallery", gallery.SIDE, channels=3, aligner=again)
+        loaded = faces.load_folder(
+            root / "gallery", image_size=gallery.SIDE, channels=3, aligner=again
+        )
     assert len(searched) == before
     assert loaded.images.shape == (60, gallery.SIDE, gallery.SIDE, 3)
     assert np.abs(loaded.images[0] - gallery.photographs()[0, 0] / 255).max() < 0.1
