@@ -75,6 +75,7 @@ def evaluate(workdir: WorkDirectory, wanted: panel.Wanted) -> None:
             )
             for judge in judges
         }
+        logging.info("Testing what was seen, and what the run would have found")
         doubts = {n: ["the attack diverged"] for n in names if exhibits.diverged(workdir, [n])}
         verdicts, conclusion = verdict.verdicts(
             judges, seen, judgements, roles.seed, auxiliary, doubts

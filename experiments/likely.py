@@ -64,6 +64,7 @@ def say(
             ]
         )
         chosen = positions[_likeliest(logits, [roles.classes[TARGET].index(n) for n in names])]
+    logging.info("Independent judges look for the people in %d faces of the attacker", len(chosen))
     shown, found = np.asarray(images[chosen]), dict[str, dict[str, list[str]]]()
     for judge in asked:
         known = [name for name in names if name in judge.people]
