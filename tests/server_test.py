@@ -18,7 +18,7 @@ import simulated
 
 from mia_jax.evidence.study import Answers
 from mia_jax.runtime import records
-from mia_jax.study import design, links, store
+from mia_jax.study import design, links, server, store
 
 ROOT = pathlib.Path(__file__).parent.parent
 PLAN, IMAGES = simulated.plan()
@@ -164,12 +164,14 @@ def test_answers_are_for_who_holds_the_token(served, tmp_path):
     assert found.simulated
 
 
-def test_wrong_tokens_do_not_keep_the_owner_from_the_answers(tmp_path):
+def test_wrong_tokens_do_not_keep_the_owner_from_the_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_REQUESTS", 20)
     with simulated.serving(PLAN, IMAGES, tmp_path / "answers.sqlite") as (address, words, _):
         stranger = simulated.Client(address, words.observer(1))
         path, own = "/admin/answers.json", {"Authorization": f"Bearer {words.admin()}"}
-        statuses = [stranger.get(path, Authorization="Bearer x")[0] for _ in range(905)]
-        assert statuses[0] == 404 and statuses[-1] == 429
+        # More than two minutes allow, in case one begins meanwhile.
+        statuses = [stranger.get(path, Authorization="Bearer x")[0] for _ in range(50)]
+        assert statuses[0] == 404 and 429 in statuses
         assert stranger.get(path, **own)[0] == 200
 
 

@@ -177,8 +177,9 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         with _in_our_words(f"{path} is no whole file of safetensors"):
             return load_file(path)
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            bounds.check_unpacked(str(path), archive.infolist())
+        with _in_our_words(f"{path} is no whole file"), zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        bounds.check_unpacked(str(path), members)
     with _in_our_words(
         f"{path} holds no plain tensors, or is no whole file: save the state_dict of the model, "
         "not the model, or use safetensors"
