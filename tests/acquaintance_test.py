@@ -93,6 +93,18 @@ def test_nothing_else_is_looked_at_where_nothing_could_be_much_better():
         acquaintance.check(wrong.__getitem__, PEOPLE, np.arange(5), {"BGR": unseen})
 
 
+def test_who_is_hardly_known_and_well_the_other_way_was_told_wrong():
+    """A network that takes 0 to 255 names a fifth right of pictures in [0, 1], above chance."""
+    people = np.repeat(np.arange(20), 4)
+    fifth = np.where(np.arange(80) % 5 == 0, people, (people + 1) % 20)
+    show, other = np.eye(20)[fifth], np.eye(20)[people]
+    assert acquaintance.measure(show, people).known
+    with pytest.raises(UserError, match=r"photographs in \[0, 255\]: an attack"):
+        acquaintance.check(
+            show.__getitem__, people, np.arange(20), {"in [0, 255]": other.__getitem__}
+        )
+
+
 @pytest.mark.parametrize(("people", "photographs"), [(5, 8), (200, 3), (3, 500), (16, 4), (90, 1)])
 def test_a_sample_is_small_and_of_several_people_alike(people, photographs):
     numbers = np.repeat(np.arange(people), photographs)

@@ -24,6 +24,7 @@ _REASONS = {
     AS_FEATURES: "it tells them apart as features, so it is an embedder (give --returns=features), "
     "or a classifier of other people",
 }
+_POOR, _WELL = 1 / 3, 0.9  # Who names so few right, and another way so many, was told wrong.
 _ENOUGH = 0.1  # By how much an alternative has to name more photographs right to be worth a word.
 _PEOPLE, _PHOTOGRAPHS = 16, 64  # Of a sample, at most.
 
@@ -148,8 +149,8 @@ def check(
       How well the model knows them, and warnings: where a usual alternative does much better.
 
     Raises:
-      UserError: If it does not know them, naming everything that was tried and what came of it; or
-        if it knows them better by features.
+      UserError: If it does not know them, naming everything that was tried and what came of it; if
+        it knows them better by features; or if it knows few of them, and nearly all the other way.
     """
     scores = show(np.arange(len(people)))
     found = named(scores, people, classes)
@@ -170,6 +171,12 @@ def check(
                 f"the model names {_spell(before)} right by its largest output, and "
                 f"{_spell(others[best])} {best}: say with --returns what they are, features or "
                 "logits"
+            )
+        if better and before.rate < _POOR and others[best].rate >= _WELL:
+            raise UserError(
+                f"the model names {_spell(before)} right as its pictures are said to be, and "
+                f"{_spell(others[best])} {best}: an attack on the former would say nothing of "
+                "it, so say what is meant"
             )
         warning = (
             f"the model names {_spell(before)} right as its pictures are said to be, and "
