@@ -209,31 +209,31 @@ def _features(world: World) -> dict[str, np.ndarray]:
     Of an embedder these are its own; of a recognizer that was trained here those before the last
     layer, whose rows stand for the people.
     """
-    target = world.attacked
+    target, architecture = world.attacked, world.attacked.architecture
     enrolled = target.templates()
-    if enrolled is None and target.architecture is None:
+    if enrolled is not None:
+        features, mirrored = (
+            np.array(templates.normalized(seen)) for seen in _shown(target.embed(), world.auxiliary)
+        )
+        return {"features": features, "mirrored": mirrored, "templates": enrolled}
+    if architecture is None:
         raise UserError(
             f"--recipe={LINEAR} needs features: give a model that returns them, with "
             "--returns=features, or another recipe"
         )
-    look: Callable[[Any], jax.Array] = target.embed()
-    if enrolled is None:
-        assert target.architecture is not None
-        look = functools.partial(jax.jit(target.architecture.features), target.params)
-    logging.info("The target is shown %d faces and their mirror images", len(world.auxiliary))
-    features, mirrored = (
-        np.array(workload.in_batches(look, faces))
-        for faces in (world.auxiliary, world.auxiliary[:, :, ::-1])
-    )
-    if enrolled is not None:
-        features, mirrored = (np.array(templates.normalized(f)) for f in (features, mirrored))
-        return {"features": features, "mirrored": mirrored, "templates": enrolled}
-    assert target.architecture is not None
-    last = functools.partial(target.architecture.last_layer, target.params)
+    look = functools.partial(jax.jit(architecture.features), target.params)
+    features, mirrored = _shown(look, world.auxiliary)
+    last = functools.partial(architecture.last_layer, target.params)
     width = features.shape[1]
     rows = np.asarray(last(jnp.eye(width)) - last(jnp.zeros((1, width)))).T
     found = linear.templates_of_rows(features, rows, _LEAD)
     return {"features": features, "mirrored": mirrored, "templates": found}
+
+
+def _shown(look: Callable[[Any], jax.Array], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shows faces to a model, and their mirror images."""
+    logging.info("The target is shown %d faces and their mirror images", len(faces))
+    return workload.in_batches(look, faces), workload.in_batches(look, faces[:, :, ::-1])
 
 
 def white_box(world: World, method: Method) -> Prepared:

@@ -57,7 +57,9 @@ def write(
         return
     photographs = _photographs(loaded, roles, names, only_registered=target.remote is not None)
     images = _images(workdir, loaded, names, photographs, exhibits.mean_face(loaded, roles))
-    vectors = dict(zip(roles.classes[TARGET], target.params[templates.TEMPLATES], strict=True))
+    enrolled = target.templates()
+    assert enrolled is not None  # By what it returns.
+    vectors = dict(zip(roles.classes[TARGET], enrolled, strict=True))
     found = _features(target.embed(), images, TARGET)
     made_of = {
         name: templates.made_of(

@@ -16,6 +16,7 @@ from experiments.one_person import attack_one
 from experiments.recipe import Recipe
 from experiments.scenarios import SCENARIOS, World, method, prepare
 from experiments.trained import Trained
+from mia_jax.recognizer import templates
 from mia_jax.recognizer.architectures import CNN
 from mia_jax.runtime.errors import UserError
 
@@ -63,6 +64,38 @@ class ScenariosTest(parameterized.TestCase):
         np.testing.assert_array_less(1 / CLASSES, scores(made))
         self.assertBetween(made.queries, queries / 2, queries)
         self.assertEqual(made.gradients, 0 if queries else 30)
+
+    @parameterized.parameters("embedder", "classifier")
+    def test_templates_go_through_a_map_that_is_learned_from_features(self, kind):
+        """Of an embedder its own; of a recognizer the rows of its last layer stand for them."""
+        axes = np.linalg.qr(np.random.default_rng(0).normal(size=(256, 40)))[0].astype(np.float32)
+
+        def features(params, images):
+            del params
+            return (images.reshape(len(images), -1) - FACES.reshape(40, -1).mean(axis=0)) @ axes
+
+        if kind == "embedder":
+            seen = templates.normalized(features((), PEOPLE))
+            params = {templates.EMBEDDER: (), templates.TEMPLATES: seen}
+            target = Trained(params, templates.recognizer(features), None)
+        else:
+            rows = features((), PEOPLE)
+            last = CNN._replace(
+                features=features, last_layer=lambda params, shown: shown @ params.T + 1
+            )
+            target = Trained(rows, lambda p, x: last.last_layer(p, features(p, x)), last)
+        made = attacked(method("gray_box", Recipe("linear")), WORLD._replace(attacked=target))
+        logits = target.logits(target.params, made.clones.images)
+        self.assertEqual(np.argmax(logits, axis=1).tolist(), [1, 1])
+        seeds = target.logits(target.params, made.clones.seeds)
+        np.testing.assert_array_less(seeds[:, 1], logits[:, 1])
+
+    def test_a_map_needs_features(self):
+        target = Trained(WEIGHTS, linear, None)
+        with self.assertRaisesRegex(UserError, "--recipe=linear needs features"):
+            prepare(WORLD._replace(attacked=target), method("gray_box", Recipe("linear")))
+        with self.assertRaisesRegex(UserError, "which --scenario=confidences does not have"):
+            prepare(WORLD, method("confidences", Recipe("linear")))
 
     def test_no_gradient_passes_through_what_is_asked(self):
         """Weights that break when they are differentiated change nothing."""
