@@ -1,7 +1,7 @@
 """The panel: who judges the clones, by flags, and what each has in common with the target."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -221,7 +221,7 @@ def check_strangers(
       UserError: If one is the target itself.
     """
     weights = target.params
-    if isinstance(weights, Mapping) and templates.EMBEDDER in weights:
+    if target.templates() is not None:
         weights = weights[templates.EMBEDDER]
     for judge in asked:
         judges.check_independent(f"judge {judge.name}", judge.params, weights)
